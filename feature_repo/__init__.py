@@ -1,0 +1,1 @@
+"""Feast entities, sources, views and services, built from a dataset spec."""

@@ -1,0 +1,1 @@
+"""KFP pipelines: DAGs only, and their compiled IR."""

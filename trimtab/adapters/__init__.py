@@ -1,0 +1,1 @@
+"""One module per technology: third-party errors are translated here."""

@@ -1,0 +1,1 @@
+"""Assignment, inference and verdicts."""

@@ -1,0 +1,1 @@
+"""Which KPI matters, and what improving it is worth."""

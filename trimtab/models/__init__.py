@@ -1,0 +1,1 @@
+"""Networks, baselines, fitting, tuning, evaluation and calibration of conversion models."""

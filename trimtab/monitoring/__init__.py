@@ -1,0 +1,1 @@
+"""Drift, decay and the retraining policy, as plain values."""

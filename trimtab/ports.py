@@ -1,0 +1,269 @@
+"""What steps ask of the world, as Protocols. Adapters satisfy them; `runtime` picks which; steps never know."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from trimtab.monitoring.drift import DriftReport
+from trimtab.sessions.spec import DatasetSpec
+from trimtab.types import Endpoint, Event, EventKind, ModelVersion, Snapshot
+
+
+class Progress(Protocol):
+    """Hears how far a stage is. Cheap; may be called often."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Report `done` of `total` units of work in `stage`."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Keeps the identified data that models are trained on."""
+
+    def put(self, frame: pd.DataFrame, spec: DatasetSpec, *, source: str, rejected: int) -> Snapshot:
+        """Store accepted sessions; equal data return the snapshot that is there."""
+        ...
+
+    def get(self, snapshot_id: str) -> Snapshot:
+        """Describe one snapshot. Raises NotFound."""
+        ...
+
+    def read(self, snapshot_id: str) -> tuple[pd.DataFrame, DatasetSpec]:
+        """The sessions and the spec of one snapshot. Raises NotFound."""
+        ...
+
+    def folder(self, snapshot_id: str) -> Path:
+        """A folder that later steps may add derived files to."""
+        ...
+
+
+class FeatureStore(Protocol):
+    """A unit's history: point-in-time for training, fresh for serving."""
+
+    def prepare(self, snapshot_id: str, frame: pd.DataFrame, spec: DatasetSpec) -> None:
+        """Write the offline history of the snapshot and register entities, views and the FeatureService."""
+        ...
+
+    def training_frame(self, frame: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
+        """`frame` with the history features as of just before each session, in the same row order."""
+        ...
+
+    def materialize(self, spec: DatasetSpec) -> int:
+        """Load each unit's latest history into the online store; returns the number of units."""
+        ...
+
+    def online(self, units: Sequence[str], spec: DatasetSpec) -> pd.DataFrame:
+        """History features of `units`, one row each in order; missing for a unit never seen."""
+        ...
+
+    def push(self, frame: pd.DataFrame, spec: DatasetSpec) -> None:
+        """Update the online history with rows `unit, timestamp, features` that just happened."""
+        ...
+
+
+class TrackedRun(Protocol):
+    """One open run of the tracker."""
+
+    @property
+    def id(self) -> str:
+        """The tracker's id of the run."""
+        ...
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Record parameters."""
+        ...
+
+    def metrics(self, values: Mapping[str, float], *, step: int | None = None) -> None:
+        """Record metrics."""
+        ...
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Record tags."""
+        ...
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Keep a file or folder with the run."""
+        ...
+
+
+class Tracker(Protocol):
+    """Records what was tried."""
+
+    def run(self, name: str, *, experiment: str) -> AbstractContextManager[TrackedRun]:
+        """Open a run; it ends as failed when the block raises."""
+        ...
+
+
+class Registry(Protocol):
+    """Versions of a model and which of them is champion or challenger."""
+
+    def register(
+        self,
+        name: str,
+        bundle: Path,
+        *,
+        run_id: str,
+        example: pd.DataFrame,
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float],
+    ) -> ModelVersion:
+        """Log the bundle folder as a model with a signature from `example` and make it a version, without an alias."""
+        ...
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point an alias at a version. Raises NotFound."""
+        ...
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias; nothing happens where it is not set."""
+        ...
+
+    def resolve(self, name: str, alias_or_version: str) -> ModelVersion:
+        """The version behind an alias or number. Raises NotFound."""
+        ...
+
+    def versions(self, name: str | None = None) -> list[ModelVersion]:
+        """All versions, newest first, of one model or of all."""
+        ...
+
+    def download(self, model: ModelVersion) -> Path:
+        """A local folder with the version's bundle."""
+        ...
+
+
+class EventLog(Protocol):
+    """Append-only exposures and outcomes."""
+
+    def append(self, events: Iterable[Event]) -> None:
+        """Add events, durable on return."""
+        ...
+
+    def read(self, experiment: str, kind: EventKind) -> pd.DataFrame:
+        """Events of one kind without repeats, in time order, one column per `Event` field and one per segment."""
+        ...
+
+
+class Deployer(Protocol):
+    """Runs one model server per arm."""
+
+    def deploy(self, model: ModelVersion, *, arm: str) -> Endpoint:
+        """Start a server for the version; returns once it is ready. Raises Unavailable."""
+        ...
+
+    def remove(self, arm: str) -> None:
+        """Stop the arm's server; nothing happens where there is none."""
+        ...
+
+
+class Predictor(Protocol):
+    """A client of a deployed arm, speaking the inference protocol."""
+
+    def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
+        """One row per instance: `probability`, `act`, `version`. Raises Unavailable."""
+        ...
+
+
+class DriftReporter(Protocol):
+    """Compares two sets of sessions and writes a page about it."""
+
+    def compare(self, reference: pd.DataFrame, current: pd.DataFrame, spec: DatasetSpec, *, page: Path) -> DriftReport:
+        """Score each input column, and write a self-contained HTML page."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRun:
+    """A pipeline run and what became of it."""
+
+    id: str
+    pipeline: str
+    state: str
+    url: str = ""
+    outputs: Mapping[str, object] | None = None
+    created_at: datetime | None = None
+
+
+class Launcher(Protocol):
+    """Starts pipelines from their compiled form."""
+
+    def submit(self, pipeline: str, arguments: Mapping[str, object], *, run_key: str, wait: bool = True) -> PipelineRun:
+        """Run a compiled pipeline once per `run_key`. Raises Unavailable."""
+        ...
+
+    def schedule(self, pipeline: str, arguments: Mapping[str, object], *, name: str, cron: str) -> str:
+        """Run a compiled pipeline by cron; returns the schedule's id."""
+        ...
+
+
+class Ports(Protocol):
+    """All ports of one profile; each is built on first use."""
+
+    @property
+    def home(self) -> Path:
+        """Folder for this process's own files."""
+        ...
+
+    @property
+    def profile_name(self) -> str:
+        """Name or path that loads the same profile in another process."""
+        ...
+
+    @property
+    def study_storage(self) -> str:
+        """Where tuning keeps its study: `journal://PATH` or an SQLAlchemy URL."""
+        ...
+
+    @property
+    def progress(self) -> Progress:
+        """Where progress is reported."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        """Snapshots of sessions."""
+        ...
+
+    @property
+    def features(self) -> FeatureStore:
+        """The feature store."""
+        ...
+
+    @property
+    def tracker(self) -> Tracker:
+        """The experiment tracker."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """The model registry."""
+        ...
+
+    @property
+    def events(self) -> EventLog:
+        """The event log."""
+        ...
+
+    @property
+    def deployer(self) -> Deployer:
+        """Where arms are served."""
+        ...
+
+    @property
+    def predictor(self) -> Predictor:
+        """Client of the arms."""
+        ...
+
+    @property
+    def drift(self) -> DriftReporter:
+        """The drift reporter."""
+        ...
+
+    @property
+    def launcher(self) -> Launcher:
+        """Where pipelines run."""
+        ...

@@ -1,0 +1,136 @@
+"""The composition root: a profile becomes ports. Only here (and in the contract suites) are adapters named.
+
+Each port is built on first use and imports its adapter then, so that a process loads only what it touches.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from trimtab.ports import (
+    Deployer,
+    DriftReporter,
+    EventLog,
+    FeatureStore,
+    Launcher,
+    Predictor,
+    Progress,
+    Registry,
+    SnapshotStore,
+    Tracker,
+)
+from trimtab.profile import KubeflowPipelines, ProcessDeployer, Profile, load_profile
+
+
+def _silent(stage: str, done: int, total: int, note: str = "") -> None:
+    """Report progress to nobody."""
+
+
+class Runtime:
+    """The ports of one profile; satisfies `trimtab.ports.Ports`."""
+
+    def __init__(self, profile: Profile, *, profile_name: str, progress: Progress = _silent) -> None:
+        self.profile = profile
+        self.profile_name = profile_name
+        self.progress = progress
+        profile.home.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def home(self) -> Path:
+        """The state folder."""
+        return self.profile.home
+
+    @property
+    def study_storage(self) -> str:
+        """Where tuning keeps its study."""
+        return self.profile.study_storage
+
+    @cached_property
+    def snapshots(self) -> SnapshotStore:
+        """Snapshots of sessions, in the state folder."""
+        from trimtab.adapters.files import FileSnapshotStore
+
+        return FileSnapshotStore(self.home / "snapshots")
+
+    @cached_property
+    def features(self) -> FeatureStore:
+        """The Feast feature store."""
+        from trimtab.adapters.feast import FeastFeatureStore
+
+        return FeastFeatureStore(
+            self.home / "features",
+            registry=self.profile.feature_registry,
+            online_store=self.profile.online_store,
+        )
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """MLflow tracking."""
+        from trimtab.adapters.mlflow import MlflowTracker
+
+        return MlflowTracker(self.profile.tracking_uri, artifact_root=self.profile.artifact_root)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The MLflow model registry."""
+        from trimtab.adapters.mlflow import MlflowRegistry
+
+        return MlflowRegistry(
+            self.profile.tracking_uri, artifact_root=self.profile.artifact_root, cache=self.home / "models"
+        )
+
+    @cached_property
+    def events(self) -> EventLog:
+        """The event log."""
+        from trimtab.adapters.events import FileEventLog
+
+        return FileEventLog(self.profile.events)
+
+    @cached_property
+    def deployer(self) -> Deployer:
+        """Where arms are served."""
+        if isinstance(self.profile.deployer, ProcessDeployer):
+            from trimtab.adapters.processes import ProcessArmDeployer
+
+            return ProcessArmDeployer(self.home / "servers", profile_name=self.profile_name)
+        from trimtab.errors import TrimtabError
+
+        raise TrimtabError("deploying arms as InferenceServices is not available yet.")
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Client of the arms."""
+        from trimtab.adapters.inference import HttpPredictor
+
+        return HttpPredictor()
+
+    @cached_property
+    def drift(self) -> DriftReporter:
+        """Evidently."""
+        from trimtab.adapters.evidently import EvidentlyDriftReporter
+
+        return EvidentlyDriftReporter()
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """Where pipelines run."""
+        pipelines = self.profile.pipelines
+        if isinstance(pipelines, KubeflowPipelines):
+            from trimtab.adapters.kubeflow import KubeflowLauncher
+
+            return KubeflowLauncher(pipelines)
+        from trimtab.adapters.kfp_local import LocalLauncher
+
+        return LocalLauncher(self.home / "pipelines", profile_name=self.profile_name, progress=self.progress)
+
+
+def load(profile: str = "local", *, progress: Progress = _silent) -> Runtime:
+    """The ports of a profile.
+
+    Args:
+        profile: Name of a shipped profile, or a YAML file.
+        progress: Hears how far stages are.
+
+    Raises:
+        BadInput: The profile is absent or wrong.
+    """
+    return Runtime(load_profile(profile), profile_name=profile, progress=progress)

@@ -1,0 +1,1 @@
+"""One module per use case: a frozen Config and `run(config, ports)`."""

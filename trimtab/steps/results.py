@@ -1,0 +1,62 @@
+"""Results of a run's stages, kept as JSON so that stages in different processes add up to one report."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import orjson
+from pydantic import TypeAdapter
+
+from trimtab.errors import NotFound
+from trimtab.ports import Ports
+
+ConfigT = TypeVar("ConfigT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[ResultT]):
+    """A stage's result and how long the stage took, in seconds."""
+
+    result: ResultT
+    seconds: float
+
+
+def perform(
+    step: Callable[[ConfigT, Ports], ResultT], config: ConfigT, ports: Ports, *, run: str, stage: str
+) -> ResultT:
+    """Run a step, and keep its result and duration under the run.
+
+    Args:
+        step: A step's `run` function.
+        config: Its configuration.
+        ports: The ports.
+        run: Id of the run that the result belongs to.
+        stage: Name of the stage in the report.
+    """
+    started = time.perf_counter()
+    result = step(config, ports)
+    folder = ports.home / "runs" / run
+    folder.mkdir(parents=True, exist_ok=True)
+    body = orjson.dumps(
+        {"seconds": round(time.perf_counter() - started, 3), "result": result},
+        option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2,
+    )
+    part = folder / f"{stage}.json.part"
+    part.write_bytes(body)
+    part.replace(folder / f"{stage}.json")
+    return result
+
+
+def recall(kind: type[ResultT], ports: Ports, *, run: str, stage: str) -> Recorded[ResultT]:
+    """Read back what `perform` kept.
+
+    Raises:
+        NotFound: The stage has not finished in this run.
+    """
+    path = ports.home / "runs" / run / f"{stage}.json"
+    if not path.is_file():
+        raise NotFound(f"stage '{stage}' of run '{run}' has left no result.", remedy="Run it first.")
+    raw = orjson.loads(path.read_bytes())
+    return Recorded(TypeAdapter(kind).validate_python(raw["result"]), float(raw["seconds"]))

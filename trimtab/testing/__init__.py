@@ -1,0 +1,1 @@
+"""Contract suites per port, builders and fakes."""

@@ -1,0 +1,104 @@
+"""Ids and frozen values that cross package borders. No behaviour, no third-party types."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Decision = Literal["ship", "roll_back", "hold"]
+Alias = Literal["champion", "challenger"]
+Device = Literal["cpu", "cuda", "hpu"]
+EventKind = Literal["exposure", "outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A point estimate and the bounds of its interval, in the unit of the estimate.
+
+    >>> Interval(0.1, 0.05, 0.15).low
+    0.05
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The identified, hashed data that a model was trained on.
+
+    Attributes:
+        id: First 16 hex digits of the SHA-256 over spec and rows; equal data give an equal id.
+        uri: Folder that holds `sessions.parquet`, `spec.yaml` and `snapshot.json`.
+        rows: Number of accepted sessions.
+        rejected: Number of rows in quarantine.
+        spec_name: Name of the dataset spec.
+        source: Where the rows were read from.
+    """
+
+    id: str
+    uri: str
+    rows: int
+    rejected: int
+    spec_name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One immutable version of a registered model."""
+
+    name: str
+    version: int
+    uri: str = ""
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the event log: a unit was exposed to an arm, or something that a metric counts happened to it.
+
+    Attributes:
+        id: Unique; readers drop repeats.
+        kind: `exposure` or `outcome`.
+        experiment: Name of the experiment.
+        unit: Pseudonymous id of what is randomised.
+        time: Aware time of the event.
+        arm: Arm that served the unit (exposures only).
+        version: Model version that answered (exposures only).
+        metric: What an outcome counts, e.g. `conversion` (outcomes only).
+        value: Amount of the outcome, in the metric's unit (outcomes only).
+        segments: Attributes of the unit at exposure.
+    """
+
+    id: str
+    kind: EventKind
+    experiment: str
+    unit: str
+    time: datetime
+    arm: str = ""
+    version: str = ""
+    metric: str = ""
+    value: float = 0.0
+    segments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an arm's server answers: `<url>/v1/models/<model>:predict`."""
+
+    arm: str
+    url: str
+    model: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageSkipped:
+    """A stage that could not run on this data, and the plain reason."""
+
+    stage: str
+    reason: str
