@@ -123,6 +123,10 @@ class Registry(Protocol):
         """Remove an alias; nothing happens where it is not set."""
         ...
 
+    def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Add or replace tags of a version. Raises NotFound."""
+        ...
+
     def resolve(self, name: str, alias_or_version: str) -> ModelVersion:
         """The version behind an alias or number. Raises NotFound."""
         ...
