@@ -275,6 +275,13 @@ class DatasetSpec(_Strict):
         return self.named(AttributeColumn)
 
     @property
+    def measures(self) -> dict[str, KpiColumn | AttributeColumn]:
+        """KPIs and attributes, in the spec's order."""
+        return {
+            name: column for name, column in self.columns.items() if isinstance(column, KpiColumn | AttributeColumn)
+        }
+
+    @property
     def segments(self) -> tuple[str, ...]:
         """Attributes by whose values results are split."""
         return tuple(name for name, column in self.attributes.items() if column.segment)
