@@ -1,0 +1,145 @@
+"""The networks: a small MLP over periodic numerical embeddings, and a linear one that carries a logistic regression.
+
+Both take preprocessed values and category codes and return one logit per row, so that fitting, calibration, saving and
+serving know only one interface.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+NetworkKind = Literal["plr_mlp", "linear"]
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """What a network is given.
+
+    Attributes:
+        numeric: Columns of scores, p.
+        flags: Columns of missing flags, m.
+        cardinalities: Number of codes of each categorical column.
+    """
+
+    numeric: int
+    flags: int
+    cardinalities: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Architecture of a network; the linear one ignores all but `kind`.
+
+    Attributes:
+        kind: `plr_mlp` or `linear`.
+        width: Units of each hidden layer.
+        depth: Number of hidden layers.
+        dropout: Share of hidden units dropped while training.
+        frequencies: Learned frequencies per numeric column.
+        frequency_scale: Standard deviation of the initial frequencies: larger fits sharper bends.
+        embedding: Numbers that each numeric column becomes.
+        category_embedding: Numbers that each category becomes.
+    """
+
+    kind: NetworkKind = "plr_mlp"
+    width: int = 192
+    depth: int = 2
+    dropout: float = 0.1
+    frequencies: int = 12
+    frequency_scale: float = 0.15
+    embedding: int = 6
+    category_embedding: int = 6
+
+
+class Categories(nn.Module):
+    """Embeddings of all categorical columns in one table.
+
+    Shape:
+        codes [rows, c] -> [rows, c * size].
+    """
+
+    offsets: Tensor
+
+    def __init__(self, cardinalities: tuple[int, ...], size: int) -> None:
+        super().__init__()
+        starts = torch.tensor([0, *cardinalities], dtype=torch.int64).cumsum(0)
+        self.register_buffer("offsets", starts[:-1], persistent=False)
+        self.table = nn.Parameter(torch.empty(int(starts[-1]), size))
+        nn.init.normal_(self.table, std=1 / math.sqrt(size))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Look the codes up."""
+        return nn.functional.embedding(codes + self.offsets, self.table).flatten(1)
+
+
+class PeriodicEmbedding(nn.Module):
+    """Numerical embeddings "PLR-lite": periodic, then one linear layer shared by all columns, then ReLU.
+
+    Source: Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
+    NeurIPS 2022, equation 4, with the shared linear layer of their later code (`lite=True`).
+
+    Shape:
+        scores [rows, p] -> [rows, p * size].
+    """
+
+    def __init__(self, columns: int, *, frequencies: int, scale: float, size: int) -> None:
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.empty(columns, frequencies))
+        nn.init.trunc_normal_(self.frequencies, std=scale, a=-3 * scale, b=3 * scale)
+        self.linear = nn.Linear(2 * frequencies, size)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Embed each column."""
+        angles = (2 * math.pi) * self.frequencies * scores.unsqueeze(-1)
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        return torch.relu(self.linear(waves)).flatten(1)
+
+
+class PlrMlp(nn.Module):
+    """MLP over periodic embeddings, the scores themselves, missing flags and category embeddings."""
+
+    def __init__(self, shape: InputShape, options: NetworkOptions) -> None:
+        super().__init__()
+        self.columns = shape.numeric
+        self.periodic = PeriodicEmbedding(
+            shape.numeric, frequencies=options.frequencies, scale=options.frequency_scale, size=options.embedding
+        )
+        self.categories = Categories(shape.cardinalities, options.category_embedding)
+        size = shape.numeric * (options.embedding + 1) + shape.flags
+        size += len(shape.cardinalities) * options.category_embedding
+        layers: list[nn.Module] = []
+        for _ in range(options.depth):
+            layers += [nn.Linear(size, options.width), nn.SiLU(), nn.Dropout(options.dropout)]
+            size = options.width
+        self.hidden = nn.Sequential(*layers)
+        self.head = nn.Linear(size, 1)
+
+    def forward(self, values: Tensor, codes: Tensor) -> Tensor:
+        """Logits, [rows], in float32."""
+        parts = [self.periodic(values[:, : self.columns]), values, self.categories(codes)]
+        hidden: Tensor = self.hidden(torch.cat(parts, dim=1))
+        with torch.autocast(hidden.device.type, enabled=False):
+            return torch.as_tensor(self.head(hidden.float()).squeeze(-1))
+
+
+class Linear(nn.Module):
+    """Logit-linear in scores, flags and categories: the form of a logistic regression."""
+
+    def __init__(self, shape: InputShape) -> None:
+        super().__init__()
+        self.head = nn.Linear(shape.numeric + shape.flags, 1)
+        self.categories = Categories(shape.cardinalities, 1)
+
+    def forward(self, values: Tensor, codes: Tensor) -> Tensor:
+        """Logits, [rows]."""
+        return torch.as_tensor(self.head(values).squeeze(-1) + self.categories(codes).sum(dim=1))
+
+
+def build_network(shape: InputShape, options: NetworkOptions) -> nn.Module:
+    """A network with fresh weights, drawn from torch's current state (see `fit.seeded`)."""
+    if options.kind == "linear":
+        return Linear(shape)
+    return PlrMlp(shape, options)
