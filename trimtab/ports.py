@@ -57,8 +57,11 @@ class FeatureStore(Protocol):
         """Load each unit's latest history into the online store; returns the number of units."""
         ...
 
-    def online(self, units: Sequence[str], spec: DatasetSpec) -> pd.DataFrame:
-        """History features of `units`, one row each in order; missing for a unit never seen."""
+    def online(self, units: Sequence[str], spec: DatasetSpec, *, at: Sequence[datetime] | None = None) -> pd.DataFrame:
+        """History features of `units` at the times of their requests (now where absent), one row each in order.
+
+        Missing for a unit never seen, but for its counts, which are 0.
+        """
         ...
 
     def push(self, frame: pd.DataFrame, spec: DatasetSpec) -> None:

@@ -1,0 +1,5 @@
+"""Feast behind the `FeatureStore` port: a packed online store, an Arrow compute engine, and the adapter itself."""
+
+from trimtab.adapters.feast.store import FeastFeatureStore
+
+__all__ = ["FeastFeatureStore"]

@@ -1,0 +1,76 @@
+"""Feast's configuration from the URIs of a profile, and a registry file that a crash cannot cut short."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from feast import RepoConfig
+from feast.infra.registry.file import FileRegistryStore
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+
+from trimtab.errors import BadInput
+
+_PACKAGE: Final = "trimtab.adapters.feast"
+_REMOTE_FILES: Final = ("s3", "gs", "hdfs")
+
+
+class AtomicFileRegistryStore(FileRegistryStore):
+    """Feast's registry file, written beside and moved into place: a reader never sees half of it."""
+
+    def _write_registry(self, registry_proto: RegistryProto) -> None:
+        target: Path = self._filepath
+        self._filepath = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            super()._write_registry(registry_proto)
+            self._filepath.replace(target)
+        finally:
+            self._filepath = target
+
+
+def repo_config(project: str, folder: Path, *, registry: str, online_store: str) -> RepoConfig:
+    """Feast's configuration of one project.
+
+    Args:
+        project: Name of the Feast project: that of the dataset spec.
+        folder: Folder that relative paths are under.
+        registry: A file path, an object store URI, or an SQLAlchemy URL.
+        online_store: `sqlite:///PATH`, `redis://HOST:PORT/DB`, `rediss://...` or `unix://PATH`.
+
+    Raises:
+        BadInput: The online store is neither SQLite nor Redis.
+    """
+    return RepoConfig(
+        project=project,
+        provider="local",
+        registry=_registry(registry),
+        online_store=_online_store(online_store),
+        offline_store={"type": "duckdb"},
+        batch_engine={"type": f"{_PACKAGE}.engine.ArrowComputeEngine"},
+        entity_key_serialization_version=3,
+        repo_path=folder,
+    )
+
+
+def _registry(uri: str) -> dict[str, Any]:
+    # The cache never expires by itself: a reader needs the registry only to find a service, and asks again when it
+    # does not find one; whoever depends on the newest offline file refreshes first.
+    common = {"path": uri, "cache_ttl_seconds": 0}
+    scheme = urlsplit(uri).scheme
+    if not scheme or scheme == "file":
+        path = uri.removeprefix("file://")
+        return {**common, "path": path, "registry_store_type": f"{_PACKAGE}.config.AtomicFileRegistryStore"}
+    if scheme in _REMOTE_FILES:
+        return common
+    return {**common, "registry_type": "sql", "serve_features_while_materializing": True}
+
+
+def _online_store(uri: str) -> dict[str, Any]:
+    scheme = urlsplit(uri).scheme
+    if scheme == "sqlite":
+        return {"type": f"{_PACKAGE}.sqlite.PackedSqliteOnlineStore", "path": uri.removeprefix("sqlite:///")}
+    if scheme in ("redis", "rediss", "unix"):
+        return {"type": f"{_PACKAGE}.redis.PackedRedisOnlineStore", "url": uri}
+    raise BadInput(
+        f"online store '{uri}' is neither SQLite nor Redis.", remedy="Give sqlite:///PATH or redis://HOST:PORT."
+    )

@@ -1,0 +1,133 @@
+"""Packed records in one SQLite file: readers in any number of processes while one writes."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from feast import RepoConfig
+from feast.repo_config import FeastConfigBaseModel
+
+from trimtab.adapters.feast.layout import RowLayout, header
+from trimtab.adapters.feast.packed import PackedOnlineStore, RecordStore
+
+_BUSY_SECONDS = 30.0
+_KEYS_PER_QUERY = 500  # below SQLite's limit of 999 variables in old builds
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    view TEXT, key TEXT, event INTEGER, record BLOB, PRIMARY KEY (view, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, description TEXT);
+"""
+
+_MERGE = """
+INSERT INTO records VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET event = excluded.event, record = excluded.record WHERE excluded.event >= records.event
+"""
+
+
+class PackedSqliteOnlineStoreConfig(FeastConfigBaseModel):
+    """Configuration in `feature_store.yaml`."""
+
+    type: Literal["trimtab.adapters.feast.sqlite.PackedSqliteOnlineStore"] = (
+        "trimtab.adapters.feast.sqlite.PackedSqliteOnlineStore"
+    )
+    path: str
+
+
+class PackedSqliteOnlineStore(PackedOnlineStore):
+    """Feast online store in one SQLite file."""
+
+    def open(self, config: RepoConfig) -> RecordStore:
+        """Open the file that the configuration names."""
+        path = Path(config.online_store.path)
+        if config.repo_path and not path.is_absolute():
+            path = Path(config.repo_path) / path
+        return SqliteRecords(path)
+
+
+class SqliteRecords:
+    """A `RecordStore` in one SQLite file in write-ahead mode: one transaction per write, a connection per thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connection()
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript(_SCHEMA)
+
+    def fetch(self, table: str, keys: Sequence[str]) -> list[bytes | None]:
+        """The record of each key, in order; None where there is none."""
+        connection = self._connection()
+        if len(keys) == 1:
+            row = connection.execute(
+                "SELECT record FROM records WHERE view = ? AND key = ?", (table, keys[0])
+            ).fetchone()
+            return [row[0] if row else None]
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            part = keys[start : start + _KEYS_PER_QUERY]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, record FROM records WHERE view = ? AND key IN ({marks})"  # noqa: S608 - marks only
+            found.update(connection.execute(query, (table, *part)).fetchall())
+        return [found.get(key) for key in keys]
+
+    async def fetch_async(self, table: str, keys: Sequence[str]) -> list[bytes | None]:
+        """As `fetch`: a lookup in a local file takes less time than handing it to another thread."""
+        return self.fetch(table, keys)
+
+    def merge(self, table: str, keys: Sequence[str], records: Sequence[bytes]) -> None:
+        """Write each record unless the stored one has a later event time."""
+        with self._transaction() as connection:
+            connection.executemany(_MERGE, _rows(table, keys, records))
+
+    def replace(self, table: str, keys: Sequence[str], records: Sequence[bytes], *, until: int) -> None:
+        """Make the records the whole content, in one transaction, but keep stored ones that are newer than `until`."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM records WHERE view = ? AND event <= ?", (table, until))
+            connection.executemany(_MERGE, _rows(table, keys, records))
+
+    def create(self, table: str) -> None:
+        """Nothing to do: all views share one table."""
+
+    def drop(self, table: str) -> None:
+        """Remove a view's records."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM records WHERE view = ?", (table,))
+
+    def remember(self, layout: RowLayout) -> None:
+        """Keep a layout's description."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO layouts VALUES (?, ?)", (layout.id, layout.text))
+
+    def recall(self, layout_id: int) -> RowLayout | None:
+        """The layout of an id, where it was kept."""
+        row = self._connection().execute("SELECT description FROM layouts WHERE id = ?", (layout_id,)).fetchone()
+        return RowLayout.parse(row[0]) if row else None
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            connection.execute("PRAGMA synchronous=NORMAL")
+            self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def _rows(table: str, keys: Sequence[str], records: Sequence[bytes]) -> Iterator[tuple[str, str, int, bytes]]:
+    return ((table, key, header(record)[1], record) for key, record in zip(keys, records, strict=True))
