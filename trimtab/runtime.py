@@ -3,6 +3,8 @@
 Each port is built on first use and imports its adapter then, so that a process loads only what it touches.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -91,7 +93,9 @@ class Runtime:
         if isinstance(self.profile.deployer, ProcessDeployer):
             from trimtab.adapters.processes import ProcessArmDeployer
 
-            return ProcessArmDeployer(self.home / "servers", profile_name=self.profile_name)
+            return ProcessArmDeployer(
+                self.home / "servers", profile_name=self.profile_name, fetch=self.registry.download
+            )
         from trimtab.errors import TrimtabError
 
         raise TrimtabError("deploying arms as InferenceServices is not available yet.")
@@ -120,7 +124,7 @@ class Runtime:
             return KubeflowLauncher(pipelines)
         from trimtab.adapters.kfp_local import LocalLauncher
 
-        return LocalLauncher(self.home / "pipelines", profile_name=self.profile_name, progress=self.progress)
+        return LocalLauncher(self.home, profile_name=self.profile_name, progress=self.progress)
 
 
 def load(profile: str = "local", *, progress: Progress = _silent) -> Runtime:
@@ -134,3 +138,24 @@ def load(profile: str = "local", *, progress: Progress = _silent) -> Runtime:
         BadInput: The profile is absent or wrong.
     """
     return Runtime(load_profile(profile), profile_name=profile, progress=progress)
+
+
+@contextmanager
+def stage(profile: str, *, run: str, name: str) -> Iterator[Runtime]:
+    """The ports of one task of a pipeline run, whose progress and failure reach whoever started the run.
+
+    Args:
+        profile: Name of a shipped profile, or a YAML file.
+        run: Key of the run.
+        name: Name of the stage.
+
+    Raises:
+        SystemExit: The task raised an error of Trimtab's; the reason is kept with the run.
+    """
+    from trimtab.adapters.run_files import RunFiles
+
+    ports = load(profile)
+    files = RunFiles(ports.home, run)
+    ports.progress = files.progress
+    with files.failures(name):
+        yield ports

@@ -1,0 +1,1 @@
+"""Whether new sessions differ from a snapshot."""

@@ -1,0 +1,1 @@
+"""Each unit's history, point in time."""

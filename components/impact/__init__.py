@@ -1,0 +1,1 @@
+"""Which KPI is worth improving."""

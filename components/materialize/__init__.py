@@ -1,0 +1,1 @@
+"""Each unit's latest history, to the online store."""

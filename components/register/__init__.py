@@ -1,0 +1,1 @@
+"""A trained model to a version, with an alias where it passes the gate."""

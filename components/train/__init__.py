@@ -1,0 +1,1 @@
+"""The model, fitted with the study's best parameters."""

@@ -1,0 +1,1 @@
+"""One worker of a shared tuning study."""

@@ -1,0 +1,21 @@
+"""One worker of a tuning study that all workers share."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def tune(
+    *, snapshot_id: str, trials: int, worker: int, workers: int, seed: int, device: str, profile: str, run: str
+) -> str:
+    """Run this worker's share of the trials; returns the study's name, empty where `trials` is 0."""
+    from trimtab import runtime
+    from trimtab.steps import results, tune
+
+    if trials == 0:
+        return ""
+    with runtime.stage(profile, run=run, name="tune") as ports:
+        config = tune.Config(snapshot_id, trials=trials, worker=worker, workers=workers, seed=seed, device=device)
+        stage = "tune" if worker == 0 else f"tune-{worker}"
+        return results.perform(tune.run, config, ports, run=run, stage=stage).study

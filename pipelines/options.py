@@ -1,0 +1,103 @@
+"""What is fixed when a pipeline is compiled: how many tuning workers, and where tasks run on a cluster."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from components.image import IMAGE
+from trimtab.errors import BadInput
+
+Accelerator = Literal["none", "nvidia", "gaudi"]
+Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+# Extended resource that Kubernetes counts each kind of card by.
+RESOURCES: dict[Accelerator, str] = {"nvidia": "nvidia.com/gpu", "gaudi": "habana.ai/gaudi"}
+
+# What a pod needs for the `cluster` profile, as keys of one Secret.
+REQUIRED_ENVIRONMENT = (
+    "MLFLOW_TRACKING_URI",
+    "TRIMTAB_ARTIFACT_ROOT",
+    "TRIMTAB_STUDY_STORAGE",
+    "TRIMTAB_FEATURE_REGISTRY",
+    "TRIMTAB_ONLINE_STORE",
+    "TRIMTAB_EVENTS",
+    "KFP_ENDPOINT",
+)
+HOME = "/var/lib/trimtab"  # the `cluster` profile's state folder
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """A taint that the tuning workers put up with; without a value, whatever its value."""
+
+    key: str
+    value: str
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to compile a pipeline.
+
+    Attributes:
+        workers: Tuning workers that share one study.
+        accelerator: Card of each tuning worker; one card per worker.
+        node_selector: Labels of the nodes that tuning workers run on.
+        tolerations: Taints that tuning workers put up with.
+        image: Image of every task.
+        worker_image: Image of the tuning workers, where it is another.
+        environment_secret: Secret with the `cluster` profile's environment variables; empty for none.
+        volume_claim: Claim of the volume that all tasks share, mounted at `HOME`; empty for none.
+    """
+
+    workers: int = 2
+    accelerator: Accelerator = "none"
+    node_selector: dict[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    image: str = IMAGE
+    worker_image: str = ""
+    environment_secret: str = ""
+    volume_claim: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= 64:
+            raise BadInput(f"workers is {self.workers}; it must be from 1 to 64.")
+        if self.accelerator not in get_args(Accelerator):
+            raise BadInput(f"accelerator '{self.accelerator}' is not one of {', '.join(get_args(Accelerator))}.")
+
+
+def parse_node_selector(labels: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as labels.
+
+    >>> parse_node_selector(["habana.ai/device.name=gaudi3"])
+    {'habana.ai/device.name': 'gaudi3'}
+
+    Raises:
+        BadInput: A text has no key or no `=`.
+    """
+    pairs = {}
+    for label in labels:
+        key, separator, value = label.partition("=")
+        if not separator or not key:
+            raise BadInput(f"node selector '{label}' is not KEY=VALUE.", remedy="For example: pool=gaudi.")
+        pairs[key] = value
+    return pairs
+
+
+def parse_toleration(text: str) -> Toleration:
+    """`KEY[=VALUE]:EFFECT` as a toleration.
+
+    >>> parse_toleration("habana.ai/gaudi:NoSchedule")
+    Toleration(key='habana.ai/gaudi', value='', effect='NoSchedule')
+
+    Raises:
+        BadInput: The text has another form, or the effect is not one of Kubernetes'.
+    """
+    match = re.fullmatch(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)", text)
+    effects = get_args(Effect)
+    if match is None or match["effect"] not in effects:
+        raise BadInput(
+            f"toleration '{text}' is not KEY[=VALUE]:EFFECT.", remedy=f"EFFECT is one of {', '.join(effects)}."
+        )
+    return Toleration(match["key"], match["value"] or "", match["effect"])

@@ -1,0 +1,83 @@
+"""Sessions to a registered model version. Retraining is this pipeline on newer sessions.
+
+Caching is off except where a task is a function of its parameters alone: a study, a model or a version must be made
+anew even when the parameters are those of an earlier run, and a data file may change under one name.
+"""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.features.component import features
+from components.impact.component import impact
+from components.materialize.component import materialize
+from components.register.component import register
+from components.train.component import train
+from components.tune.component import tune
+from components.validate.component import validate
+from pipelines.options import Options
+from pipelines.placement import place, place_worker
+
+
+def training(options: Options) -> Any:
+    """The training pipeline for one way of compiling it."""
+
+    @dsl.pipeline(name="training", description="Sessions to a registered model version.")
+    def pipeline(  # noqa: PLR0917 - KFP calls it by position; callers name every argument
+        run: str,
+        data: str,
+        spec: str = "ux_sessions",
+        kind: str = "plr_mlp",
+        trials: int = 12,
+        seed: int = 7,
+        device: str = "auto",
+        truth: str = "",
+        profile: str = "cluster",
+    ) -> int:
+        """Sessions to a registered model version.
+
+        Args:
+            run: Key of the run; results are kept under it.
+            data: File with the sessions.
+            spec: Dataset spec: a file or the name of a shipped one.
+            kind: Model: `plr_mlp`, or `logistic` for a simple first champion.
+            trials: Tuning trials over all workers; 0 trains with the defaults.
+            seed: Seed of everything random.
+            device: `auto`, `cpu`, `cuda` or `hpu`.
+            truth: The simulator's truth file; empty where there is none.
+            profile: Profile that the tasks load.
+
+        Returns:
+            The registered version.
+        """
+        where = {"profile": profile, "run": run}
+        snapshot = place(validate(data=data, spec=spec, **where), options).set_caching_options(False)
+        ready = place(features(snapshot_id=snapshot.output, **where), options)
+        place(materialize(snapshot_id=ready.output, **where), options).set_caching_options(False)
+        with dsl.ParallelFor(items=list(range(options.workers)), name="tuning") as worker:
+            study = tune(
+                snapshot_id=ready.output,
+                trials=trials,
+                worker=worker,
+                workers=options.workers,
+                seed=seed,
+                device=device,
+                **where,
+            )
+            place_worker(study, options).set_caching_options(False)
+        model = train(
+            snapshot_id=ready.output,
+            kind=kind,
+            studies=dsl.Collected(study.output),
+            seed=seed,
+            device=device,
+            **where,
+        )
+        place(model, options).set_caching_options(False)
+        version = register(snapshot_id=ready.output, bundle=model.output, seed=seed, **where)
+        place(version, options).set_caching_options(False)
+        worth = impact(snapshot_id=ready.output, bundle=model.output, seed=seed, truth=truth, **where)
+        place(worth, options).set_caching_options(False).after(version)
+        return version.output
+
+    return pipeline

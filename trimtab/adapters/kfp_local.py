@@ -1,0 +1,188 @@
+"""Pipelines on this machine: the compiled form runs under `kfp.local`, each task as a process."""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from trimtab.adapters import compiled
+from trimtab.adapters.kfp_runner import REQUEST, RESULT
+from trimtab.adapters.run_files import RunFiles
+from trimtab.errors import BadInput, TrimtabError
+from trimtab.ports import PipelineRun, Progress
+
+_POLL_SECONDS = 0.1
+_LOG_LINES = 12
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class LocalLauncher:
+    """Runs compiled pipelines in processes of this machine.
+
+    A run key names one run for ever: a finished run is returned as it ended, an unfinished or failed one is run again.
+
+    Args:
+        home: The state folder; each run has a folder `pipelines/<run key>` in it.
+        profile_name: Profile that the tasks load.
+        progress: Hears how far the run is.
+    """
+
+    def __init__(self, home: Path, *, profile_name: str, progress: Progress) -> None:
+        self._home = home
+        given = Path(profile_name)
+        self._profile_name = str(given.absolute()) if given.is_file() else profile_name
+        self._progress = progress
+
+    def submit(self, pipeline: str, arguments: Mapping[str, object], *, run_key: str, wait: bool = True) -> PipelineRun:
+        """Run a compiled pipeline once per `run_key`.
+
+        Args:
+            pipeline: A compiled file, or the name of a shipped pipeline.
+            arguments: The pipeline's arguments; `run` and `profile` are filled in.
+            run_key: Names the run.
+            wait: Whether to return only when it has ended.
+
+        Raises:
+            BadInput: An argument is wrong, or a task found its input wrong.
+            TrimtabError: A task failed; or the key is taken by a run that is still going, or that had other arguments.
+        """
+        if not _KEY.fullmatch(run_key):
+            raise BadInput(
+                f"run key '{run_key}' is not a name.", remedy="Use letters, digits, '.', '_' and '-', up to 128."
+            )
+        plan = compiled.find(pipeline)
+        own = {"run": run_key, "profile": self._profile_name}
+        filled = plan.arguments({**{name: own[name] for name in own if name in plan.parameters}, **arguments})
+        folder = self._home / "pipelines" / run_key
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder, run_key) as lock:
+            request = {"pipeline": str(plan.path.absolute()), "arguments": filled}
+            if finished := self._finished(folder, request, run_key):
+                return finished
+            files = RunFiles(self._home, run_key)
+            files.reset()
+            process = self._start(folder, request, lock, attached=wait)
+            if not wait:
+                return PipelineRun(run_key, plan.name, "RUNNING", created_at=datetime.now(UTC))
+            self._follow(process, files)
+        return self._outcome(folder, plan.name, run_key, files)
+
+    def schedule(self, pipeline: str, arguments: Mapping[str, object], *, name: str, cron: str) -> str:
+        """Refused: this machine has no scheduler that outlives the command.
+
+        Raises:
+            BadInput: Always.
+        """
+        del arguments
+        raise BadInput(
+            f"the local profile cannot schedule pipeline '{pipeline}' as '{name}' ({cron}).",
+            remedy="Use a profile with a Kubeflow endpoint, or call `trimtab pipeline run` from cron.",
+        )
+
+    def _finished(self, folder: Path, request: dict[str, Any], run_key: str) -> PipelineRun | None:
+        """The run as it ended, where it ended well; an earlier run with other arguments is refused."""
+        if not (folder / RESULT).is_file():
+            return None
+        result = orjson.loads((folder / RESULT).read_bytes())
+        if result["state"] != "SUCCEEDED":
+            return None
+        earlier = orjson.loads((folder / REQUEST).read_bytes())
+        if earlier["arguments"] != request["arguments"]:
+            differing = sorted(
+                name
+                for name in {*earlier["arguments"], *request["arguments"]}
+                if earlier["arguments"].get(name) != request["arguments"].get(name)
+            )
+            raise BadInput(
+                f"run key '{run_key}' belongs to a run with another value of {', '.join(differing)}.",
+                remedy="Use another run key.",
+            )
+        return _described(folder, compiled.find(request["pipeline"]).name, run_key, result)
+
+    def _start(
+        self, folder: Path, request: dict[str, Any], lock: IO[str], *, attached: bool
+    ) -> "subprocess.Popen[bytes]":
+        (folder / RESULT).unlink(missing_ok=True)
+        (folder / REQUEST).write_bytes(orjson.dumps(request, option=orjson.OPT_INDENT_2))
+        parent = os.getpid() if attached else 0
+        scratch = folder / "scratch"  # KFP leaves a temporary folder per task behind
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        environment = {"TRIMTAB_HOME": str(self._home), "TMPDIR": str(scratch), "PYTHONWARNINGS": "ignore"}
+        with (folder / "log.txt").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-u", "-m", "trimtab.adapters.kfp_runner", str(folder), str(parent)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                pass_fds=[lock.fileno()],  # the lock holds until the runner has ended too
+                start_new_session=True,
+            )
+
+    def _follow(self, process: "subprocess.Popen[bytes]", files: RunFiles) -> None:
+        """Forward progress until the process ends; it does not outlive an interrupt."""
+        read = 0
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL_SECONDS)
+                read = files.forward(self._progress, start=read)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        files.forward(self._progress, start=read)
+
+    def _outcome(self, folder: Path, pipeline: str, run_key: str, files: RunFiles) -> PipelineRun:
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
+        log = folder / "log.txt"
+        path = folder / RESULT
+        result = orjson.loads(path.read_bytes()) if path.is_file() else {"state": "FAILED", "error": "it was killed."}
+        if result["state"] == "SUCCEEDED":
+            return _described(folder, pipeline, run_key, result)
+        if failure := files.failure():
+            raise failure.error(log=log)
+        raise _unexplained(result["error"], log)
+
+
+@contextmanager
+def _lock(folder: Path, run_key: str) -> Iterator[IO[str]]:
+    """Hold the run's folder; the system lets go when the last process that holds it has ended, however it ended."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrimtabError(
+                f"run '{run_key}' is still going in another process.", remedy="Wait for it, or use another run key."
+            ) from error
+        yield lock
+
+
+def _described(folder: Path, pipeline: str, run_key: str, result: dict[str, Any]) -> PipelineRun:
+    created = datetime.fromtimestamp((folder / REQUEST).stat().st_mtime, tz=UTC)
+    return PipelineRun(run_key, pipeline, result["state"], outputs=result.get("outputs", {}), created_at=created)
+
+
+def _unexplained(reason: str, log: Path) -> TrimtabError:
+    """The error for a task that ended without a word, e.g. killed for memory."""
+    inner = re.search(r"Inner task failed: '([^']+)'", _clean(reason))
+    lines = [line for line in _clean(log.read_text(errors="replace")).splitlines() if line.strip(" -")]
+    told = [line.strip() for line in lines if "INFO" not in line][-_LOG_LINES:]
+    what = f"task '{inner[1]}' was stopped before it could say why" if inner else f"the run stopped: {_clean(reason)}"
+    return TrimtabError("\n".join([f"{what}.", *told]), remedy=f"The whole log is {log}.")
+
+
+def _clean(text: str) -> str:
+    """Text without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
