@@ -7,11 +7,13 @@ columns that it needs, and says so when a role that it needs is absent.
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from zoneinfo import available_timezones
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trimtab.errors import BadInput
+from trimtab.sessions.explain import explain, load_mapping, suggestion
 
 KnownAt = Literal["request", "session_end"]
 Direction = Literal["lower", "higher"]
@@ -43,6 +45,14 @@ class TimestampColumn(_Column):
 
     role: Literal["timestamp"]
     timezone: str | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, timezone: str | None) -> str | None:
+        if timezone is not None and timezone not in available_timezones():
+            near = suggestion(timezone, available_timezones()) or "; write e.g. Europe/Berlin or UTC"
+            raise ValueError(f"'{timezone}' is not an IANA time zone{near}")
+        return timezone
 
 
 class LabelColumn(_Column):
@@ -83,6 +93,11 @@ class KpiColumn(_Column):
     maximum: float | None = None
     nullable: bool = True
 
+    @model_validator(mode="after")
+    def _has_range(self) -> "KpiColumn":
+        _check_range(self.minimum, self.maximum)
+        return self
+
 
 class AttributeColumn(_Column):
     """A property of the session or its user that nobody sets out to improve: device, country, plan.
@@ -107,6 +122,29 @@ class AttributeColumn(_Column):
     minimum: float | None = None
     maximum: float | None = None
     personal: bool = False
+
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _as_text(cls, categories: object) -> object:
+        if not isinstance(categories, list | tuple):
+            return categories
+        if any(isinstance(value, bool) for value in categories):
+            raise ValueError("quote values such as 'yes', 'no', 'on' and 'off': YAML reads them as true and false")
+        return tuple(str(value) if isinstance(value, int | float) else value for value in categories)
+
+    @model_validator(mode="after")
+    def _has_range(self) -> "AttributeColumn":
+        _check_range(self.minimum, self.maximum)
+        if self.kind == "numeric" and self.categories is not None:
+            raise ValueError("'categories' is for kind 'categorical'; a numeric attribute has 'minimum' and 'maximum'")
+        if self.kind == "categorical" and (self.minimum is not None or self.maximum is not None):
+            raise ValueError("'minimum' and 'maximum' are for kind 'numeric'; a categorical one has 'categories'")
+        return self
+
+
+def _check_range(minimum: float | None, maximum: float | None) -> None:
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise ValueError(f"minimum {minimum:g} is above maximum {maximum:g}")
 
 
 class TreatmentColumn(_Column):
@@ -317,33 +355,29 @@ def load_spec(name_or_path: str) -> DatasetSpec:
     """
     path = shipped_specs().get(name_or_path, Path(name_or_path))
     if not path.is_file():
+        near = suggestion(name_or_path, shipped_specs())
         raise BadInput(
-            f"spec '{name_or_path}' is neither a file nor a shipped spec.",
+            f"spec '{name_or_path}' is neither a file nor a shipped spec{near or '.'}",
             remedy=f"Give a YAML file or one of: {', '.join(shipped_specs())}.",
         )
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = load_mapping(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"spec '{path}' is not valid YAML: {error}") from error
+        problem = " ".join(str(error).replace(' in "<unicode string>"', "").split())
+        raise BadInput(
+            f"spec '{path}' is not valid YAML: {problem}.",
+            remedy="Mend that line; text with a colon, comma or brace needs quotes.",
+        ) from error
     if not isinstance(raw, dict):
         raise BadInput(f"spec '{path}' is not a mapping.", remedy="Start from one of the specs in examples/.")
     try:
         return DatasetSpec.model_validate(raw)
     except ValidationError as error:
         raise BadInput(
-            f"spec '{path}' is not valid: {_explain(error)}", remedy="See docs/bring-your-own-data.md."
+            f"spec '{path}' is not valid: {explain(error, DatasetSpec)}", remedy="See docs/bring-your-own-data.md."
         ) from error
 
 
 def dump_spec(spec: DatasetSpec) -> str:
     """The spec as YAML, equal for equal specs."""
     return yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
-
-
-def _explain(error: ValidationError) -> str:
-    """One clause per wrong field: where, and what is wrong with it."""
-    clauses = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "spec"
-        clauses.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
-    return "; ".join(clauses) + "."

@@ -1,6 +1,5 @@
 """From a file's content to accepted sessions, quarantine and findings; the order of the checks is decided here."""
 
-import difflib
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trimtab.errors import BadInput
+from trimtab.sessions.explain import suggestion
 from trimtab.sessions.load import Table
 from trimtab.sessions.privacy import PersonalContent, find_personal, mask, name_suggests_personal, pseudonymise
 from trimtab.sessions.spec import AttributeColumn, DatasetSpec, IgnoredColumn
@@ -140,9 +140,8 @@ def _require_columns(table: Table, spec: DatasetSpec) -> None:
     free = [name for name in table.columns if name not in spec.columns]
     clauses = []
     for name in absent:
-        folded = {other.casefold(): other for other in free}
-        near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-        clauses.append(f"'{name}'" + (f" (did you mean '{folded[near[0]]}'?)" if near else ""))
+        near = suggestion(name, free).removeprefix("; ")
+        clauses.append(f"'{name}'" + (f" ({near})" if near else ""))
     raise BadInput(
         f"'{table.path}' has no column {', '.join(clauses)}. It has: {', '.join(table.columns)}.",
         remedy=f"Rename the columns in the file or in spec '{spec.name}', or take them out of the spec.",

@@ -1,0 +1,97 @@
+"""What is wrong with a file that a person wrote, in that person's words rather than the parser's."""
+
+import difflib
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+Schema = dict[str, Any]
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """One clause per wrong field: where it is, what is wrong with it, and what was probably meant.
+
+    Args:
+        error: What pydantic says.
+        model: The model that it was validating.
+    """
+    schema = model.model_json_schema()
+    text = "; ".join(_clause(problem, schema) for problem in error.errors())
+    return text if text.endswith("?") else text + "."
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or nothing where no known word is near.
+
+    >>> suggestion("controlable", ["controllable", "layer"])
+    "; did you mean 'controllable'?"
+    """
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    return f"; did you mean '{folded[near[0]]}'?" if near else ""
+
+
+def load_mapping(text: str) -> Any:
+    """Parse YAML, refusing a mapping that names one key twice (which YAML parsers let the last one win).
+
+    Raises:
+        yaml.YAMLError: The text is not YAML, or repeats a key.
+    """
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f"'{key}' is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _clause(problem: Any, schema: Schema) -> str:
+    """What is wrong in one place, e.g. `columns.lcp: 'lair' is not a field of a kpi; did you mean 'layer'?`."""
+    kind, location, context = problem["type"], list(problem["loc"]), problem.get("ctx", {})
+    about_field = kind in {"extra_forbidden", "missing"}
+    name = str(location.pop()) if about_field else ""
+    path, owner, fields = _resolve(schema, location)
+    if kind == "extra_forbidden":
+        message = f"'{name}' is not a field{owner}" + (suggestion(name, fields) or f"; fields are {', '.join(fields)}")
+    elif kind == "missing":
+        message = f"field '{name}'{owner} is required"
+    elif kind == "union_tag_not_found":
+        message = "field 'role' is required"
+    elif kind == "union_tag_invalid":
+        roles = [role.strip(" '") for role in str(context["expected_tags"]).split(",")]
+        near = suggestion(str(context["tag"]), roles) or f"; roles are {', '.join(roles)}"
+        message = f"'{context['tag']}' is not a role{near}"
+    elif kind == "literal_error":
+        message = f"'{problem['input']}' is not one of {context['expected']}"
+    else:
+        message = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
+
+
+def _resolve(schema: Schema, location: list[Any]) -> tuple[str, str, list[str]]:
+    """Path for people, kind of the thing at it, and its field names; a union's tag is no part of the path."""
+    node, path, owner = schema, [], ""
+    for part in location:
+        node = _target(node, schema)
+        if "discriminator" in node:
+            owner = f" of a {part}"
+            node = {"$ref": node["discriminator"]["mapping"].get(part, "")}
+            continue
+        path.append(str(part))
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    return ".".join(path), owner, list(_target(node, schema).get("properties", {}))
+
+
+def _target(node: Any, schema: Schema) -> Schema:
+    if not isinstance(node, dict):
+        return {}
+    reference = str(node.get("$ref", ""))
+    return schema["$defs"].get(reference.rsplit("/", 1)[-1], {}) if reference else node
