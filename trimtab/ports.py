@@ -57,15 +57,37 @@ class FeatureStore(Protocol):
         """Load each unit's latest history into the online store; returns the number of units."""
         ...
 
-    def online(self, units: Sequence[str], spec: DatasetSpec, *, at: Sequence[datetime] | None = None) -> pd.DataFrame:
+    def online(
+        self,
+        units: Sequence[str],
+        spec: DatasetSpec,
+        *,
+        at: Sequence[datetime] | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
         """History features of `units` at the times of their requests (now where absent), one row each in order.
 
-        Missing for a unit never seen, but for its counts, which are 0.
+        Missing for a unit never seen, but for its counts, which are 0. With a version, what its service names.
         """
+        ...
+
+    async def online_async(
+        self,
+        units: Sequence[str],
+        spec: DatasetSpec,
+        *,
+        at: Sequence[datetime] | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
+        """As `online`, without holding up the event loop."""
         ...
 
     def push(self, frame: pd.DataFrame, spec: DatasetSpec) -> None:
         """Update the online history with rows `unit, timestamp, features` that just happened."""
+        ...
+
+    def add_service(self, spec: DatasetSpec, version: int) -> str:
+        """Name the features that a model version is given, for as long as it serves; returns the service's name."""
         ...
 
 

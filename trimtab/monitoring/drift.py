@@ -1,6 +1,9 @@
 """What a drift check found, as plain values; the retraining policy reads these, not a vendor's report."""
 
 from dataclasses import dataclass
+from typing import Final
+
+PREDICTION: Final = "predicted_probability"  # column of a model's answers, where sessions were scored
 
 
 @dataclass(frozen=True, slots=True)

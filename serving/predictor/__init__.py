@@ -1,0 +1,1 @@
+"""A KServe model server for one registered version."""

@@ -1,0 +1,104 @@
+"""Evidently as the drift reporter: distances with declared thresholds, so that a result does not jump with sample size.
+
+Evidently's own choice of test switches at 1,000 reference rows, and p-values shrink with every row added. Distances do
+neither: the Wasserstein distance in standard deviations of the reference for numbers, the Jensen-Shannon distance
+for categories. Both sides are sampled to a bounded number of rows, which bounds time and the size of the page as well.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.metrics import ValueDrift
+
+from trimtab.errors import BadInput
+from trimtab.monitoring.drift import PREDICTION, ColumnDrift, DriftReport
+from trimtab.monitoring.health import is_numeric, watched_columns
+from trimtab.sessions.spec import DatasetSpec
+
+NUMERIC_METHOD = "wasserstein"
+CATEGORICAL_METHOD = "jensenshannon"
+_METHOD_NAMES = {NUMERIC_METHOD: "normed Wasserstein distance", CATEGORICAL_METHOD: "Jensen-Shannon distance"}
+_MISSING = "(missing)"
+_MIN_ROWS = 30
+
+
+class EvidentlyDriftReporter:
+    """Compares two sets of sessions; satisfies `trimtab.ports.DriftReporter`.
+
+    Args:
+        threshold: Distance from which a column counts as drifted: a tenth of a standard deviation for numbers.
+        max_rows: Rows that are compared from each side, drawn at random.
+        seed: Seed of that draw; equal inputs give an equal report.
+    """
+
+    def __init__(self, *, threshold: float = 0.1, max_rows: int = 5_000, seed: int = 0) -> None:
+        self._threshold = threshold
+        self._max_rows = max_rows
+        self._seed = seed
+
+    def compare(self, reference: pd.DataFrame, current: pd.DataFrame, spec: DatasetSpec, *, page: Path) -> DriftReport:
+        """Score each watched column that both sides have values of, and write a self-contained HTML page.
+
+        Args:
+            reference: Sessions that the model was trained on.
+            current: New sessions. Where both sides have a column `predicted_probability`, it is compared too.
+            spec: Spec of both.
+            page: Where the page goes.
+
+        Raises:
+            BadInput: A side has fewer than 30 rows, or no column can be compared.
+        """
+        for name, frame in (("reference", reference), ("current", current)):
+            if len(frame) < _MIN_ROWS:
+                raise BadInput(f"the {name} sessions have {len(frame)} rows; drift needs {_MIN_ROWS} or more.")
+        names = [name for name in (*watched_columns(spec), PREDICTION) if _has_values(reference, current, name)]
+        if not names:
+            raise BadInput("no column has values on both sides.", remedy="Compare sessions of one spec.")
+        numeric = [name for name in names if is_numeric(name, spec)]
+        definition = DataDefinition(
+            numerical_columns=numeric, categorical_columns=[name for name in names if name not in numeric]
+        )
+        rng = np.random.default_rng(self._seed)
+        sides = [
+            Dataset.from_pandas(_prepare(_sample(frame[names], self._max_rows, rng), numeric), definition)
+            for frame in (current, reference)
+        ]
+        methods = {name: NUMERIC_METHOD if name in numeric else CATEGORICAL_METHOD for name in names}
+        metrics = [ValueDrift(column=name, method=methods[name], threshold=self._threshold) for name in names]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Constant columns make its plots divide by zero.
+            snapshot = Report(metrics).run(*sides)
+            html = snapshot.get_html_str(as_iframe=False)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(html, encoding="utf-8")
+        values = [float(metric["value"]) for metric in snapshot.dict()["metrics"]]
+        columns = [self._column(name, methods[name], value) for name, value in zip(names, values, strict=True)]
+        columns.sort(key=lambda column: (-column.score, column.column))
+        return DriftReport(tuple(columns), len(reference), len(current), str(page))
+
+    def _column(self, name: str, method: str, score: float) -> ColumnDrift:
+        return ColumnDrift(name, _METHOD_NAMES[method], score, self._threshold, score >= self._threshold)
+
+
+def _has_values(reference: pd.DataFrame, current: pd.DataFrame, name: str) -> bool:
+    return all(name in side and side[name].notna().any() for side in (reference, current))
+
+
+def _sample(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFrame:
+    if len(frame) <= rows:
+        return frame
+    return frame.iloc[np.sort(rng.choice(len(frame), rows, replace=False))]
+
+
+def _prepare(frame: pd.DataFrame, numeric: list[str]) -> pd.DataFrame:
+    """Numbers as floats; a missing category is a category, so that a change in how many are missing shows."""
+    columns = {
+        name: frame[name].astype(np.float64)
+        if name in numeric
+        else frame[name].astype(object).fillna(_MISSING).astype(str)
+        for name in frame
+    }
+    return pd.DataFrame(columns)

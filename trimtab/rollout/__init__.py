@@ -1,0 +1,1 @@
+"""How a version meets its users, as plain values."""

@@ -1,0 +1,144 @@
+"""Compares new sessions with those that a model was trained on, and says whether to retrain or to page someone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from trimtab.errors import BadInput
+from trimtab.models.bundle import ConversionModel
+from trimtab.monitoring.drift import PREDICTION, DriftReport
+from trimtab.monitoring.health import BrokenColumn, broken_columns
+from trimtab.monitoring.policy import Action, DriftDecision, DriftPolicy, important_columns, judge_drift
+from trimtab.ports import Ports
+from trimtab.sessions.load import read_table
+from trimtab.sessions.privacy import load_key
+from trimtab.sessions.spec import DatasetSpec, load_spec
+from trimtab.sessions.validation import Validated, validate
+
+STAGE = "drift"
+_CONSTANT_CHECK = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What to compare with what.
+
+    Attributes:
+        snapshot_id: The reference: what the model was trained on.
+        data: File with new sessions.
+        spec: Spec of the file; the snapshot's own where empty.
+        model: Registered model whose answers are compared too; none where empty.
+        alias: Alias or number of its version.
+        page: Where the page goes; under the state folder where empty.
+        important: Columns of which one is enough; those that tell most about the label where empty.
+        severe: A score of this many thresholds is enough in any column.
+        share: This share of the columns is enough.
+    """
+
+    snapshot_id: str
+    data: str
+    spec: str = ""
+    model: str = ""
+    alias: str = "champion"
+    page: str = ""
+    important: tuple[str, ...] = ()
+    severe: float = 3.0
+    share: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found and what it asks for.
+
+    Attributes:
+        detected: Whether the sessions drifted.
+        action: `page` where the data are broken, `retrain` where they drifted, otherwise `none`.
+        reasons: One sentence each, the weightiest first.
+        report: Scores of the columns; None where the data are too broken to compare.
+        broken: Columns that broke.
+        important: Columns of which one is enough.
+        rejected_share: Share of the file's rows that validation rejected.
+        page: Path of the page; empty where there is none.
+    """
+
+    detected: bool
+    action: Action
+    reasons: tuple[str, ...]
+    report: DriftReport | None = None
+    broken: tuple[BrokenColumn, ...] = ()
+    important: tuple[str, ...] = ()
+    rejected_share: float = 0.0
+    page: str = ""
+
+
+def run(config: Config, ports: Ports) -> Result:
+    """Compare, write the page and decide.
+
+    A file that cannot be read is bad input. One that can be read but no longer fits its spec (a column is gone, or
+    too many rows are bad) is a finding: it asks for someone to look at the pipeline.
+
+    Args:
+        config: The configuration.
+        ports: The ports.
+
+    Raises:
+        NotFound: The snapshot or the model version does not exist.
+        BadInput: The file is absent or not a table.
+    """
+    reference, stored = ports.snapshots.read(config.snapshot_id)
+    spec = load_spec(config.spec) if config.spec else stored
+    table = read_table(config.data, spec.format)
+    ports.progress(STAGE, 0, 3, "validating the new sessions")
+    try:
+        validated = validate(table, spec, key=load_key(ports.home))
+    except BadInput as error:
+        return Result(False, "page", (f"{error.message} A broken pipeline, not drift.",))
+    share = validated.rejected / validated.read
+    if share > spec.quality.max_rejected_share:
+        return Result(False, "page", (_too_many(validated, share, spec),), rejected_share=share)
+    ports.progress(STAGE, 1, 3, "comparing columns")
+    current = validated.frame
+    broken = _broken(reference, validated, spec)
+    if config.model:
+        version = ports.registry.resolve(config.model, config.alias)
+        model = ConversionModel.load(ports.registry.download(version))
+        reference, current = _scored(reference, model), _scored(current, model)
+    page = Path(config.page) if config.page else ports.home / "reports" / f"drift-{config.snapshot_id}.html"
+    report = ports.drift.compare(reference, current, spec, page=page)
+    important = frozenset(config.important) or important_columns(reference, spec)
+    policy = DriftPolicy(important=important, severe=config.severe, share=config.share)
+    decision: DriftDecision = judge_drift(report, broken=broken, policy=policy)
+    ports.progress(STAGE, 3, 3)
+    return Result(
+        detected=decision.detected,
+        action=decision.action,
+        reasons=decision.reasons,
+        report=report,
+        broken=broken,
+        important=tuple(sorted(important)),
+        rejected_share=share,
+        page=report.page,
+    )
+
+
+def _broken(reference: pd.DataFrame, validated: Validated, spec: DatasetSpec) -> tuple[BrokenColumn, ...]:
+    """Columns that broke; validation leaves constant ones out of its frame, so they are put back to be judged."""
+    constant = {finding.column for finding in validated.findings if finding.check == _CONSTANT_CHECK}
+    return broken_columns(reference, validated.frame.assign(**dict.fromkeys(constant, 0)), spec)
+
+
+def _scored(frame: pd.DataFrame, model: ConversionModel) -> pd.DataFrame:
+    """With the model's answers to request-time columns alone; columns that broke count as missing."""
+    complete = frame.reindex(columns=[*frame.columns, *(n for n in model.inputs.request if n not in frame)])
+    treatment = 0 if model.inputs.treatment else None
+    return frame.assign(**{PREDICTION: model.predict(complete, treatment=treatment)})
+
+
+def _too_many(validated: Validated, share: float, spec: DatasetSpec) -> str:
+    worst = max((finding for finding in validated.findings if finding.severity == "error"), key=lambda item: item.rows)
+    column = f"'{worst.column}': " if worst.column else ""
+    return (
+        f"{share:.1%} of the rows are bad, above the limit of {spec.quality.max_rejected_share:.1%}; most have "
+        f"{column}{worst.message} A broken pipeline, not drift."
+    )
