@@ -3,8 +3,9 @@
 An estimator reduces each arm to an `ArmEstimate`; `compare` turns two of them into an absolute and a relative effect.
 """
 
-from dataclasses import dataclass
-from math import exp, expm1, inf, isfinite, log1p, sqrt
+import sys
+from dataclasses import dataclass, replace
+from math import copysign, expm1, inf, isfinite, log1p, sqrt
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
@@ -14,11 +15,14 @@ from trimtab.errors import BadInput
 
 Alternative = Literal["two-sided", "greater", "less"]
 RelativeScale = Literal["log", "linear"]
+Distribution = Literal["normal", "t"]
 Direction = Literal["higher", "lower"]
 
 # JSON has no infinity: an open bound is written as null and read back as the infinity of its side.
 LowerBound = Annotated[float, BeforeValidator(lambda value: -inf if value is None else value)]
 UpperBound = Annotated[float, BeforeValidator(lambda value: inf if value is None else value)]
+
+LOG_LIMIT = 700.0  # exp of it is near the largest float.
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +117,31 @@ def compare(
     alpha: float = 0.05,
     alternative: Alternative = "two-sided",
     relative: RelativeScale = "log",
-    degrees_of_freedom: float | None = None,
+    distribution: Distribution = "normal",
     note: str = "",
 ) -> Comparison:
     """Absolute and relative effect of two independent arms.
 
     The relative effect is the absolute one over control's baseline B, R = D / B. By the delta method
     Var(R) = (Var(D) + R^2 Var(B) - 2 R Cov(D, B)) / B^2, where Cov(D, B) is minus control's covariance of estimate and
-    baseline. On the log scale the interval is (1 + R) exp(-+ z se / (1 + R)) - 1 (Katz et al. 1978 for proportions),
-    which respects that a positive metric cannot fall by more than 100%; where 1 + R is not positive the linear scale
-    is used and the note says so. Zero variance in both arms gives p = 1 without a difference and p = 0 with one.
+    baseline, and the R in it comes from the unadjusted estimates. On the log scale the interval is
+    (1 + R) exp(-+ z se / (1 + R)) - 1 (Katz et al. 1978 for proportions), which respects that a positive metric cannot
+    fall by more than 100%; where the ratio is not positive the linear scale is used and the note says so. Zero variance
+    in both arms gives p = 1 without a difference and p = 0 with one. Student's t takes Welch's degrees of freedom, on
+    the log scale those of the relative variances.
 
     Raises:
-        BadInput: Alpha lies outside (0, 1).
+        BadInput: Alpha lies outside (0, 1), or `t` is asked for and an arm has fewer than two units.
     """
     check_alpha(alpha)
     difference = treatment.value - control.value
     variance = treatment.variance + control.variance
-    reference = Reference(alpha, alternative, degrees_of_freedom)
+    freedom = None
+    if distribution == "t":
+        freedom = welch_degrees(control.variance, control.n, treatment.variance, treatment.n)
+    reference = Reference(alpha, alternative, freedom)
     absolute = reference.effect(difference, sqrt(variance))
-    proportional, remark = _relative(control, difference, variance, reference, relative)
+    proportional, remark = _relative(control, treatment, reference, relative)
     return Comparison(
         control=control.baseline,
         treatment=treatment.baseline,
@@ -142,7 +151,7 @@ def compare(
         relative=proportional,
         p_value=absolute.p_value,
         statistic=absolute.statistic,
-        degrees_of_freedom=degrees_of_freedom,
+        degrees_of_freedom=reference.degrees_of_freedom,
         alpha=alpha,
         alternative=alternative,
         method=method,
@@ -191,7 +200,7 @@ def statistic_of(estimate: float, standard_error: float) -> float:
         ratio = estimate / standard_error
         if isfinite(ratio):
             return ratio
-    return 0.0 if estimate == 0 else (1.0 if estimate > 0 else -1.0) * 1.7976931348623157e308
+    return copysign(sys.float_info.max, estimate) if estimate else 0.0
 
 
 def check_alpha(alpha: float) -> None:
@@ -200,21 +209,46 @@ def check_alpha(alpha: float) -> None:
         raise BadInput(f"alpha is {alpha}; it must lie strictly between 0 and 1.")
 
 
+def welch_degrees(variance0: float, n0: int, variance1: float, n1: int) -> float:
+    """Welch-Satterthwaite degrees of freedom from the variances of two estimates.
+
+    The smaller arm's n - 1 where neither varies.
+
+    Raises:
+        BadInput: An arm has fewer than two units.
+    """
+    if min(n0, n1) < 2:
+        raise BadInput(f"the arms have {n0} and {n1} units; a variance needs two in each.")
+    spread = variance0 + variance1
+    if spread <= 0:
+        return float(min(n0, n1) - 1)
+    share = variance0 / spread
+    return 1.0 / (share * share / (n0 - 1) + (1 - share) ** 2 / (n1 - 1))
+
+
 def _relative(
-    control: ArmEstimate, difference: float, variance: float, reference: Reference, scale: RelativeScale
+    control: ArmEstimate, treatment: ArmEstimate, reference: Reference, scale: RelativeScale
 ) -> tuple[Effect | None, str]:
     base = control.baseline
     if base == 0:
         return None, "Control's value is zero, so there is no relative effect."
-    ratio = difference / base
-    spread = variance + ratio * ratio * control.baseline_variance + 2.0 * ratio * control.covariance
-    error = sqrt(max(spread, 0.0)) / abs(base)
-    if scale == "linear" or base < 0:
-        remark = "" if scale == "linear" else "Control's value is negative, so the relative interval is linear."
+    ratio = (treatment.value - control.value) / base
+    slope = treatment.baseline / base - 1.0  # R as randomisation has it: with no difference between the covariates.
+    spread = max(0.0, control.variance + slope * slope * control.baseline_variance + 2 * slope * control.covariance)
+    error = sqrt(spread + treatment.variance) / abs(base)
+    if scale == "linear" or base < 0 or ratio <= -1:
+        remark = "" if scale == "linear" else "The ratio to control is not positive, so its interval is linear."
         return reference.effect(ratio, error), remark
-    if ratio <= -1:
-        return reference.effect(ratio, error), "The ratio to control is not positive, so its interval is linear."
+    if reference.degrees_of_freedom is not None:
+        freedom = welch_degrees(spread, control.n, treatment.variance, treatment.n)
+        reference = replace(reference, degrees_of_freedom=freedom)
     on_log = reference.effect(log1p(ratio), error / (1.0 + ratio))
-    low = -1.0 if on_log.low == -inf else expm1(on_log.low)
-    high = inf if on_log.high > 700 else exp(on_log.high) - 1.0
-    return Effect(ratio, low, high, error, on_log.statistic, on_log.p_value), ""
+    low, high = max(on_log.low, -LOG_LIMIT), min(on_log.high, LOG_LIMIT)
+    return Effect(
+        ratio,
+        -1.0 if on_log.low == -inf else expm1(low),
+        inf if on_log.high == inf else expm1(high),
+        error,
+        on_log.statistic,
+        on_log.p_value,
+    ), ""

@@ -80,7 +80,7 @@ def compare_proportions(
         The comparison. Control's rate of zero leaves no relative effect.
 
     Raises:
-        BadInput: Alpha lies outside (0, 1).
+        BadInput: Alpha lies outside (0, 1), or `welch` is asked for and an arm has fewer than two units.
 
     >>> result = compare_proportions(Proportion(48, 80), Proportion(56, 70))
     >>> round(result.absolute.low, 6), round(result.absolute.high, 6)
@@ -96,7 +96,7 @@ def compare_proportions(
         alpha=alpha,
         alternative=alternative,
         relative=scale,
-        degrees_of_freedom=_welch_degrees(control, treatment) if method == "welch" else None,
+        distribution="t" if method == "welch" else "normal",
     )
     absolute = _absolute(control, treatment, result.absolute, method, Reference(alpha, alternative))
     result = replace(result, absolute=absolute, p_value=absolute.p_value, statistic=absolute.statistic)
@@ -163,24 +163,3 @@ def _score_relative(
     statistic = ratio_statistic(*counts, ratio=1.0)
     p_value = Reference(alpha, alternative).p_value(statistic)
     return Effect(linear.estimate, low - 1.0, high - 1.0, linear.standard_error, statistic, p_value)
-
-
-def _welch_degrees(control: Proportion, treatment: Proportion) -> float:
-    return welch_degrees(control.variance, control.n, treatment.variance, treatment.n)
-
-
-def welch_degrees(variance0: float, n0: int, variance1: float, n1: int) -> float:
-    """Welch-Satterthwaite degrees of freedom from the variances of two estimates.
-
-    The smaller arm's n - 1 where neither varies.
-
-    Raises:
-        BadInput: An arm has fewer than two units.
-    """
-    if min(n0, n1) < 2:
-        raise BadInput(f"the arms have {n0} and {n1} units; a variance needs two in each.")
-    spread = variance0 + variance1
-    if spread <= 0:
-        return float(min(n0, n1) - 1)
-    share = variance0 / spread
-    return 1.0 / (share * share / (n0 - 1) + (1 - share) ** 2 / (n1 - 1))
