@@ -94,10 +94,10 @@ def parse_toleration(text: str) -> Toleration:
     Raises:
         BadInput: The text has another form, or the effect is not one of Kubernetes'.
     """
+    effects: dict[str, Effect] = {effect: effect for effect in get_args(Effect)}
     match = re.fullmatch(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)", text)
-    effects = get_args(Effect)
     if match is None or match["effect"] not in effects:
         raise BadInput(
             f"toleration '{text}' is not KEY[=VALUE]:EFFECT.", remedy=f"EFFECT is one of {', '.join(effects)}."
         )
-    return Toleration(match["key"], match["value"] or "", match["effect"])
+    return Toleration(match["key"], match["value"] or "", effects[match["effect"]])

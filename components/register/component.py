@@ -7,11 +7,10 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def register(snapshot_id: str, bundle: str, seed: int, profile: str, run: str) -> int:
-    """Register what the train stage of this run left; returns the version."""
+    """Record and register the bundle; returns the version."""
     from trimtab import runtime
     from trimtab.steps import register, results
 
     with runtime.stage(profile, run=run, name="register") as ports:
-        trained = results.recall(register.Trained, ports, run=run, stage="train").result
-        config = register.Config(snapshot_id, bundle, trained.evaluation, seed=seed, run=run, params=trained.params)
+        config = register.Config(snapshot_id=snapshot_id, bundle=bundle, seed=seed, run=run)
         return results.perform(register.run, config, ports, run=run, stage="register").version

@@ -14,5 +14,7 @@ def train(*, snapshot_id: str, kind: str, studies: list[Any], seed: int, device:
     from trimtab.steps import results, train
 
     with runtime.stage(profile, run=run, name="train") as ports:
-        config = train.Config(snapshot_id, kind=kind, study=studies[0], seed=seed, device=device)
+        config = results.configure(
+            train.Config, snapshot_id=snapshot_id, kind=kind, study=studies[0], seed=seed, device=device
+        )
         return results.perform(train.run, config, ports, run=run, stage="train").bundle

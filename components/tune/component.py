@@ -16,6 +16,14 @@ def tune(
     if trials == 0:
         return ""
     with runtime.stage(profile, run=run, name="tune") as ports:
-        config = tune.Config(snapshot_id, trials=trials, worker=worker, workers=workers, seed=seed, device=device)
+        config = results.configure(
+            tune.Config,
+            snapshot_id=snapshot_id,
+            trials=trials,
+            worker=worker,
+            workers=workers,
+            seed=seed,
+            device=device,
+        )
         stage = "tune" if worker == 0 else f"tune-{worker}"
         return results.perform(tune.run, config, ports, run=run, stage=stage).study

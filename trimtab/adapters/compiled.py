@@ -70,7 +70,8 @@ def find(pipeline: str) -> CompiledPipeline:
             remedy=f"Give a file from `trimtab pipeline compile`, or one of: {', '.join(shipped)}.",
         )
     try:
-        spec = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))), None)
+        # The first document is the pipeline; a second one holds settings of the cluster.
+        spec: dict[str, Any] = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))), {})
         root: dict[str, Any] = spec["root"]
         inputs = root.get("inputDefinitions", {}).get("parameters", {})
         parameters = {

@@ -310,7 +310,7 @@ def _signature(example: pd.DataFrame) -> Any:
         types.ColSpec(_type_of(column), name=str(name), required=not column.isna().any())
         for name, column in example.items()
     ]
-    outputs = [types.ColSpec("double", "probability"), types.ColSpec("double", "uplift", required=False)]
+    outputs = [types.ColSpec("double", "probability"), types.ColSpec("double", "uplift")]
     return mlflow.models.ModelSignature(
         types.Schema(columns), types.Schema([*outputs, types.ColSpec("boolean", "act")])
     )

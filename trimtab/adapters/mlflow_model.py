@@ -21,7 +21,7 @@ class BundleModel(PythonModel):
         self.model = ConversionModel.load(Path(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """One row per input row: `probability`, `uplift` (missing without a treatment) and `act`."""
+        """One row per input row: `probability`, `uplift` (0 where the model knows no action) and `act`."""
         decision = self.model.act(model_input)
         return pd.DataFrame(
             {"probability": decision.probability, "uplift": decision.uplift, "act": decision.act},

@@ -43,6 +43,8 @@ with quiet():
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+__all__ = ["client", "mlflow", "quiet", "translated"]
+
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

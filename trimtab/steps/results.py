@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from trimtab.errors import NotFound
+from trimtab.errors import BadInput, NotFound
 from trimtab.ports import Ports
 
 ConfigT = TypeVar("ConfigT")
@@ -47,6 +47,20 @@ def perform(
     part.write_bytes(body)
     part.replace(folder / f"{stage}.json")
     return result
+
+
+def configure(kind: type[ConfigT], /, **fields: object) -> ConfigT:
+    """A step's configuration from values that no type checker has seen, e.g. a pipeline's parameters.
+
+    Raises:
+        BadInput: A value is not one that the configuration allows.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(fields)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        raise BadInput(f"parameter '{name}' is {problem['input']!r}: {problem['msg']}.") from error
 
 
 def recall(kind: type[ResultT], ports: Ports, *, run: str, stage: str) -> Recorded[ResultT]:
