@@ -37,16 +37,13 @@ def perform(
     """
     started = time.perf_counter()
     result = step(config, ports)
-    folder = ports.home / "runs" / run
-    folder.mkdir(parents=True, exist_ok=True)
-    body = orjson.dumps(
-        {"seconds": round(time.perf_counter() - started, 3), "result": result},
-        option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2,
-    )
-    part = folder / f"{stage}.json.part"
-    part.write_bytes(body)
-    part.replace(folder / f"{stage}.json")
+    _keep(ports, run, stage, {"seconds": round(time.perf_counter() - started, 3), "result": result})
     return result
+
+
+def skip(ports: Ports, *, run: str, stage: str, reason: str) -> None:
+    """Keep why a stage did not run; `recall` of it then raises NotFound with the reason."""
+    _keep(ports, run, stage, {"seconds": 0.0, "skipped": reason})
 
 
 def configure(kind: type[ConfigT], /, **fields: object) -> ConfigT:
@@ -67,10 +64,20 @@ def recall(kind: type[ResultT], ports: Ports, *, run: str, stage: str) -> Record
     """Read back what `perform` kept.
 
     Raises:
-        NotFound: The stage has not finished in this run.
+        NotFound: The stage has not finished in this run, or was skipped; then the message is the reason.
     """
     path = ports.home / "runs" / run / f"{stage}.json"
     if not path.is_file():
         raise NotFound(f"stage '{stage}' of run '{run}' has left no result.", remedy="Run it first.")
     raw = orjson.loads(path.read_bytes())
+    if "skipped" in raw:
+        raise NotFound(raw["skipped"])
     return Recorded(TypeAdapter(kind).validate_python(raw["result"]), float(raw["seconds"]))
+
+
+def _keep(ports: Ports, run: str, stage: str, body: dict[str, object]) -> None:
+    folder = ports.home / "runs" / run
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{stage}.json.part"
+    part.write_bytes(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2))
+    part.replace(folder / f"{stage}.json")
