@@ -19,7 +19,7 @@ SOURCE_EFFECT = np.array([0.25, 0.0, -0.25, 0.55, -0.5, 0.05], dtype=np.float32)
 COUNTRY_EFFECT = np.array([0.1, 0.15, 0.1, 0.0, 0.1, -0.2, -0.3, -0.15], dtype=np.float32)
 DEVICE_EFFECT = np.array([0.15, -0.1, 0.05], dtype=np.float32)
 WEEKDAY_EFFECT = np.array([0.0, 0.0, 0.0, 0.0, -0.1, -0.05, 0.2], dtype=np.float32)
-LCP_SENSITIVITY = np.array([0.75, 1.3, 1.0], dtype=np.float32)  # by device: mobiles are used on the move
+LCP_SENSITIVITY = np.array([0.8, 1.2, 1.0], dtype=np.float32)  # by device: mobiles are used on the move
 TREATMENT_DEVICE = np.array([-0.35, 0.35, 0.0], dtype=np.float32)
 TREATMENT_CONNECTION = np.array([-0.3, 0.0, 0.25, 0.5], dtype=np.float32)
 
@@ -36,12 +36,12 @@ class Outcome:
     exponential approach in a count.
     """
 
-    intercept: float = -2.6
-    lcp: float = -1.6
+    intercept: float = -2.05
+    lcp: float = -2.6
     inp: float = -1.1
     tbt: float = -0.3
     cls: float = -0.35
-    api_checkout: float = -1.1
+    api_checkout: float = -1.2
     api_payment: float = -0.7
     api_search: float = -0.5
     api_cart: float = -0.3
@@ -49,16 +49,16 @@ class Outcome:
     api_errors: float = -0.8
     js_errors: float = -0.45
     cart_items: float = 2.4
-    products_viewed: float = 0.8
+    products_viewed: float = 0.7
     dwell: float = 0.8
-    cart_checkout: float = -0.5
+    cart_checkout: float = -0.3
     evening: float = 0.3
     promotion: float = 0.45
     prior_conversions: float = 0.9
     prior_sessions: float = 0.25
     recency: float = 0.5
     treatment: float = 1.0
-    treatment_threshold_log_ms: float = 7.15
+    treatment_threshold_log_ms: float = 6.95
 
     def drifted(self, concept: Mapping[str, float]) -> "Outcome":
         """These coefficients with some replaced."""
@@ -129,17 +129,17 @@ def _circumstances(outcome: Outcome, context: Context) -> Array:
 
 
 def _speed(outcome: Outcome, context: Context, kpis: Mapping[str, Array]) -> Array:
-    checkout = _slow(kpis["api_checkout_ms"], 400, 0.35)
+    checkout = _slow(kpis["api_checkout_ms"], 400, 0.45)
     return np.asarray(
-        outcome.lcp * LCP_SENSITIVITY[context.device] * _slow(kpis["lcp_ms"], 2200, 0.45)
-        + outcome.inp * _slow(kpis["inp_ms"], 220, 0.3)
+        outcome.lcp * LCP_SENSITIVITY[context.device] * _slow(kpis["lcp_ms"], 2200, 0.6)
+        + outcome.inp * _slow(kpis["inp_ms"], 220, 0.4)
         + outcome.tbt * _slow(kpis["tbt_ms"], 300, 0.5)
         + outcome.cls * _slow(kpis["cls"] + np.float32(0.01), 0.13, 0.4)
         + (outcome.api_checkout + outcome.cart_checkout * (kpis["cart_items"] > 0)) * checkout
-        + outcome.api_payment * _slow(kpis["api_payment_ms"], 600, 0.35)
-        + outcome.api_search * _slow(kpis["api_search_ms"], 300, 0.4)
-        + outcome.api_cart * _slow(kpis["api_cart_ms"], 200, 0.4)
-        + outcome.api_recommendations * _slow(kpis["api_recommendations_ms"], 250, 0.4)
+        + outcome.api_payment * _slow(kpis["api_payment_ms"], 600, 0.45)
+        + outcome.api_search * _slow(kpis["api_search_ms"], 300, 0.5)
+        + outcome.api_cart * _slow(kpis["api_cart_ms"], 200, 0.5)
+        + outcome.api_recommendations * _slow(kpis["api_recommendations_ms"], 250, 0.5)
         + outcome.api_errors * _saturating(kpis["api_errors"], 1.5)
         + outcome.js_errors * _saturating(kpis["js_errors"], 1.5)
     )
