@@ -121,7 +121,7 @@ class Runtime:
         if isinstance(pipelines, KubeflowPipelines):
             from trimtab.adapters.kubeflow import KubeflowLauncher
 
-            return KubeflowLauncher(pipelines)
+            return KubeflowLauncher(pipelines, progress=self.progress)
         from trimtab.adapters.kfp_local import LocalLauncher
 
         return LocalLauncher(self.home, profile_name=self.profile_name, progress=self.progress)

@@ -1,0 +1,242 @@
+"""Pipelines on Kubeflow Pipelines, from the same compiled form as on a laptop."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trimtab.adapters import compiled
+from trimtab.adapters.kubeflow_session import connect, translated
+from trimtab.errors import BadInput, TrimtabError, Unavailable
+from trimtab.ports import PipelineRun, Progress
+from trimtab.profile import KubeflowPipelines
+
+EXPERIMENT = "trimtab"
+_DEFAULT_IMAGE = str(KubeflowPipelines.model_fields["image"].default)
+_ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
+_DEAD = {"FAILED", "CANCELED", "CANCELING"}
+_ARCHIVED = "ARCHIVED"
+_PATIENCE = 5  # polls in a row that may fail before waiting is given up
+
+
+def _silent(stage: str, done: int, total: int, note: str = "") -> None:
+    """Report progress to nobody."""
+
+
+class KubeflowLauncher:
+    """Runs compiled pipelines on a Kubeflow Pipelines endpoint.
+
+    Args:
+        settings: Endpoint, namespace, token and image.
+        progress: Hears how many tasks of a run have ended, while it is waited for.
+        poll_seconds: Time between two looks at a run.
+    """
+
+    def __init__(self, settings: KubeflowPipelines, *, progress: Progress = _silent, poll_seconds: float = 5.0) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._poll_seconds = poll_seconds
+
+    def submit(self, pipeline: str, arguments: Mapping[str, object], *, run_key: str, wait: bool = True) -> PipelineRun:
+        """Run a compiled pipeline once per `run_key`, which is the run's name.
+
+        A run of that name that has not failed is returned instead of starting another. KFP has no idempotency key, so
+        of two that were started at once all but the oldest are terminated.
+
+        Raises:
+            BadInput: An argument, the token or the endpoint is wrong.
+            Unavailable: The endpoint does not answer.
+            TrimtabError: The run failed (only when waiting).
+        """
+        plan = compiled.find(pipeline)
+        own = {"run": run_key} if "run" in plan.parameters else {}
+        filled = plan.arguments({**own, **arguments})
+        run = self._live(run_key)
+        if run is None:
+            with self._packaged(plan) as package, translated(self._endpoint):
+                started = self._client.run_pipeline(
+                    self._experiment, run_key, pipeline_package_path=str(package), params=filled
+                )
+            run = self._live(run_key) or started
+            if run.run_id != started.run_id:
+                with translated(self._endpoint):
+                    self._client.terminate_run(started.run_id)
+        return self._follow(run, plan.name) if wait else self._describe(run, plan.name)
+
+    def schedule(self, pipeline: str, arguments: Mapping[str, object], *, name: str, cron: str) -> str:
+        """Run a compiled pipeline by cron; a schedule of that name is replaced where it differs.
+
+        Args:
+            pipeline: A compiled file, or the name of a shipped pipeline.
+            arguments: The pipeline's arguments; each run's key is the name and its scheduled time.
+            name: Name of the schedule.
+            cron: Five fields, or six with seconds first.
+
+        Returns:
+            The schedule's id.
+        """
+        plan = compiled.find(pipeline)
+        own = {"run": f"{name}-[[ScheduledTime]]"} if "run" in plan.parameters else {}
+        filled = plan.arguments({**own, **arguments})
+        cron = _with_seconds(cron)
+        earlier = self._named("recurring_runs", self._client.list_recurring_runs, name)
+        with self._packaged(plan) as package:
+            for found in earlier:
+                if _is_same(found, cron=cron, arguments=filled, package=package):
+                    return str(found.recurring_run_id)
+            with translated(self._endpoint):
+                made = self._client.create_recurring_run(
+                    self._experiment,
+                    name,
+                    cron_expression=cron,
+                    pipeline_package_path=str(package),
+                    params=filled,
+                    max_concurrency=1,
+                    no_catchup=True,
+                )
+                for found in earlier:
+                    self._client.delete_recurring_run(found.recurring_run_id)
+        return str(made.recurring_run_id)
+
+    @cached_property
+    def _connection(self) -> tuple[Any, str | None]:
+        return connect(self._settings)
+
+    @property
+    def _client(self) -> Any:
+        return self._connection[0]
+
+    @property
+    def _endpoint(self) -> str:
+        return self._settings.endpoint.rstrip("/")
+
+    @cached_property
+    def _experiment(self) -> str:
+        client, namespace = self._connection
+        with translated(self._endpoint):
+            return str(client.create_experiment(EXPERIMENT, namespace=namespace).experiment_id)
+
+    def _named(self, kind: str, listing: Any, name: str) -> list[Any]:
+        """Everything of one kind with a name, oldest first."""
+        predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+        found: list[Any] = []
+        token = ""
+        while True:
+            with translated(self._endpoint):
+                page = listing(
+                    page_token=token,
+                    page_size=100,
+                    sort_by="created_at asc",
+                    experiment_id=self._experiment,
+                    filter=json.dumps({"predicates": [predicate]}),
+                )
+            found += getattr(page, kind) or []
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def _live(self, run_key: str) -> Any:
+        """The oldest run of this key that has not failed; None where there is none."""
+        runs = self._named("runs", self._client.list_runs, run_key)
+        return next((run for run in runs if run.state not in _DEAD and run.storage_state != _ARCHIVED), None)
+
+    @contextmanager
+    def _packaged(self, plan: compiled.CompiledPipeline) -> Iterator[Path]:
+        """The compiled file, with the profile's image in place of the default one."""
+        image = self._settings.image
+        if image == _DEFAULT_IMAGE:
+            yield plan.path
+            return
+        documents = list(yaml.safe_load_all(plan.path.read_text(encoding="utf-8")))
+        for executor in documents[0]["deploymentSpec"]["executors"].values():
+            container = executor.get("container", {})
+            if str(container.get("image", "")).rpartition(":")[0] == _DEFAULT_IMAGE:
+                container["image"] = image
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / plan.path.name
+            package.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+            yield package
+
+    def _follow(self, run: Any, pipeline: str) -> PipelineRun:
+        """Wait for the end; a few polls in a row may find the endpoint away."""
+        missed = 0
+        while run.state not in _ENDED:
+            time.sleep(self._poll_seconds)
+            try:
+                with translated(self._endpoint):
+                    run = self._client.get_run(run.run_id)
+                missed = 0
+            except Unavailable:
+                missed += 1
+                if missed >= _PATIENCE:
+                    raise
+            self._tell(run, pipeline)
+        described = self._describe(run, pipeline)
+        if run.state != "SUCCEEDED":
+            raise TrimtabError(
+                f"run '{run.display_name}' of pipeline '{pipeline}' ended as {run.state.lower()}{_cause(run)}.",
+                remedy=f"See {described.url}.",
+            )
+        return described
+
+    def _tell(self, run: Any, pipeline: str) -> None:
+        tasks = _tasks(run)
+        if tasks:
+            going = [task.display_name for task in tasks if task.state == "RUNNING"]
+            done = sum(task.state in _ENDED for task in tasks)
+            self._progress(pipeline, done, len(tasks), ", ".join(going))
+
+    def _describe(self, run: Any, pipeline: str) -> PipelineRun:
+        return PipelineRun(
+            id=run.run_id,
+            pipeline=pipeline,
+            state=run.state or "PENDING",
+            url=f"{self._endpoint}/#/runs/details/{run.run_id}",
+            created_at=run.created_at,
+        )
+
+
+def _tasks(run: Any) -> list[Any]:
+    return list(run.run_details.task_details or []) if run.run_details else []
+
+
+def _cause(run: Any) -> str:
+    """The tasks that failed and the server's reason, as the end of a sentence."""
+    failed = sorted({task.display_name for task in _tasks(run) if task.state == "FAILED" and task.display_name})
+    message = run.error.message if run.error else ""
+    return (f" in {', '.join(failed)}" if failed else "") + (f": {message}" if message else "")
+
+
+def _with_seconds(cron: str) -> str:
+    """Kubeflow's six-field cron.
+
+    >>> _with_seconds("0 3 * * *")
+    '0 0 3 * * *'
+    """
+    fields = cron.split()
+    if len(fields) not in (5, 6):
+        raise BadInput(
+            f"cron '{cron}' has {len(fields)} fields; it must have 5, or 6 with seconds first.",
+            remedy="For example: '0 3 * * *', every night at three.",
+        )
+    return " ".join(fields if len(fields) == 6 else ["0", *fields])
+
+
+def _is_same(found: Any, *, cron: str, arguments: dict[str, object], package: Path) -> bool:
+    schedule = found.trigger.cron_schedule if found.trigger else None
+    runtime = found.runtime_config.parameters if found.runtime_config else {}
+    documents = list(yaml.safe_load_all(package.read_text(encoding="utf-8")))
+    stored = found.pipeline_spec or {}
+    stored = stored.get("pipeline_spec", stored)
+    return (
+        schedule is not None
+        and schedule.cron == cron
+        and (runtime or {}) == arguments
+        and stored.get("deploymentSpec") == documents[0].get("deploymentSpec")
+    )
