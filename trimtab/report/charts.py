@@ -5,7 +5,7 @@ One reading per chart. Estimates are dots, intervals are lines through them, and
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trimtab.experiments.proportions import Proportion, wilson_interval
 from trimtab.impact.study import KpiImpact
@@ -175,7 +175,7 @@ def roc(evaluation: Evaluation) -> str:
 
     def paint(_: "Figure", axes: "Axes") -> None:
         axes.plot([0, 100], [0, 100], color=svg.LINE, linewidth=1.5)
-        axes.text(70, 62, "by chance", color=svg.MUTED, fontsize=12, rotation=45, ha="center", va="center")
+        axes.text(84, 77, "by chance", color=svg.MUTED, fontsize=12, rotation=45, ha="center", va="center")
         axes.plot(
             [100 * point.false_positive_rate for point in evaluation.roc],
             [100 * point.true_positive_rate for point in evaluation.roc],
@@ -280,12 +280,12 @@ def timing_bars(seconds: dict[str, float]) -> str:
     return svg.draw("timings", "Seconds per stage.", paint, height=70 + ROW_HEIGHT * len(seconds))
 
 
-def _plain(axes: "Axes", *, grid: str = "x") -> None:
+def _plain(axes: "Axes", *, grid: Literal["x", "both"] = "x") -> None:
     """Only what helps reading: a light grid, no ticks, no box."""
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)
     axes.grid(axis=grid)
-    axes.xaxis.get_major_locator().set_params(nbins=6)
+    axes.locator_params(axis="x", nbins=6)
 
 
 def _scaled(interval: Interval, factor: float) -> Interval:

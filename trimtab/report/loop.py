@@ -12,6 +12,7 @@ from trimtab.impact.agreement import Agreement
 from trimtab.impact.study import ImpactStudy
 from trimtab.models.evaluate import Evaluation
 from trimtab.monitoring.drift import ColumnDrift
+from trimtab.monitoring.policy import Action
 from trimtab.sessions.validation.findings import Finding
 from trimtab.types import Decision, Interval, StageSkipped
 
@@ -113,13 +114,17 @@ class ArmRow:
         users: Users exposed.
         conversions: Users that converted.
         weight: Share of users that the design gives it.
+        acted_share: Share of its answers that told the app to act, where known.
+        latency_p99_ms: 99th percentile of a request's time as the client saw it, where known.
     """
 
     arm: str
-    version: str
+    version: int
     users: int
     conversions: int
     weight: float = 0.5
+    acted_share: float | None = None
+    latency_p99_ms: float | None = None
 
     @property
     def rate(self) -> float:
@@ -159,7 +164,7 @@ class ExperimentSection:
         decision: The verdict.
         reasons: Its reasons.
         criteria: The decision matrix.
-        mode: How outcomes came about, in words.
+        notes: How outcomes came about and what the result rests on, one sentence each.
     """
 
     name: str
@@ -170,7 +175,7 @@ class ExperimentSection:
     decision: Decision
     reasons: tuple[str, ...]
     criteria: tuple[Criterion, ...] = ()
-    mode: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +192,9 @@ class DriftSection:
     """How later sessions differ from those trained on.
 
     Attributes:
-        columns: Compared columns, most drifted first.
+        columns: Compared columns, most drifted first; empty where the data are too broken to compare.
         detected: Whether the policy calls it drift.
+        action: What it asks for: `retrain`, `page` where the data are broken, or `none`.
         reasons: Why.
         reference_rows: Rows of the reference.
         current_rows: Rows compared with it.
@@ -197,6 +203,7 @@ class DriftSection:
 
     columns: tuple[ColumnDrift, ...]
     detected: bool
+    action: Action
     reasons: tuple[str, ...]
     reference_rows: int
     current_rows: int

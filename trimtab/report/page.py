@@ -77,6 +77,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.tests["skipped"] = lambda value: isinstance(value, StageSkipped)
-    for name in ("integer", "decimal", "percent", "percent_interval", "decimal_interval", "duration", "metric_name"):
+    for name in (
+        "integer",
+        "decimal",
+        "percent",
+        "percent_interval",
+        "decimal_interval",
+        "duration",
+        "metric_name",
+        "capital",
+    ):
         environment.filters[name] = getattr(words, name)
     return environment

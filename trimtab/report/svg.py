@@ -57,7 +57,7 @@ _STYLE = {
 
 
 def draw(
-    name: str, description: str, paint: Callable[["Figure", "Axes"], None], *, width: int = 860, height: int = 360
+    name: str, description: str, paint: Callable[["Figure", "Axes"], None], *, width: int = 736, height: int = 360
 ) -> str:
     """Draw one chart.
 

@@ -62,26 +62,31 @@ def _lines(part: Part) -> list[str]:
     """One part of the report in a line or a few."""
     match part:
         case StageSkipped():
-            return [f"not run: {part.reason}"]
+            lines = [f"not run: {part.reason}"]
         case DataSection():
-            return [f"{words.integer(part.rows)} sessions, {words.integer(part.rejected)} in quarantine"]
+            lines = [f"{words.integer(part.rows)} sessions, {words.integer(part.rejected)} in quarantine"]
         case ModelSection():
-            return [*_model_lines(part), words.winner_sentence(part)]
+            lines = [*_model_lines(part), words.winner_sentence(part)]
         case ImpactSection():
-            return _impact_lines(part)
+            lines = _impact_lines(part)
         case ExperimentSection():
-            arms = [
-                f"{arm.arm} v{arm.version}: {words.percent(arm.rate, 2)} of {words.integer(arm.users)}"
-                for arm in part.arms
-            ]
-            return ["; ".join(arms), *part.reasons]
+            lines = [_arms_line(part), *map(words.capital, part.reasons)]
         case PromotionSection():
-            return [words.promotion_sentence(part)]
+            lines = [words.promotion_sentence(part)]
         case DriftSection():
-            return [words.drift_sentence(part), *part.reasons[:1]]
+            lines = [words.drift_sentence(part), *part.reasons[:1]]
         case RetrainSection():
-            gate = "passed the gate" if part.gate.passed else "did not pass the gate"
-            return [f"version {part.gate.version}, {gate}"]
+            gate = "passed the quality gate" if part.gate.passed else "did not pass the quality gate"
+            lines = [f"version {part.gate.version}, {gate}"]
+    return lines
+
+
+def _arms_line(experiment: ExperimentSection) -> str:
+    arms = (
+        f"{arm.arm} (version {arm.version}) {words.percent(arm.rate, 2)} of {words.integer(arm.users)} users"
+        for arm in experiment.arms
+    )
+    return "; ".join(arms)
 
 
 def _model_lines(model: ModelSection) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from trimtab.experiments.health import SRM_ALPHA
 from trimtab.impact.study import ImpactStudy
+from trimtab.monitoring.policy import Action
 from trimtab.report.loop import (
     DriftSection,
     ExperimentSection,
@@ -17,12 +18,13 @@ from trimtab.report.loop import (
     PromotionSection,
     RetrainSection,
 )
-from trimtab.types import Interval, StageSkipped
+from trimtab.types import Decision, Interval, StageSkipped
 
 Tone = Literal["good", "bad", "neutral"]
 
-VERDICTS: dict[str, str] = {"ship": "Ship", "roll_back": "Roll back", "hold": "Hold"}
-TONES: dict[str, Tone] = {"ship": "good", "roll_back": "bad", "hold": "neutral"}
+VERDICTS: dict[Decision, str] = {"ship": "Ship", "roll_back": "Roll back", "hold": "Hold"}
+TONES: dict[Decision, Tone] = {"ship": "good", "roll_back": "bad", "hold": "neutral"}
+DRIFT: dict[Action, str] = {"none": "None", "retrain": "Detected", "page": "Data broken"}
 METRICS: dict[str, str] = {
     "auc": "AUC",
     "average_precision": "Average precision",
@@ -104,6 +106,15 @@ def p_value(value: float) -> str:
     ('p = 0.031', 'p < 0.001')
     """
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def capital(text: str) -> str:
+    """A sentence as it begins, with a capital.
+
+    >>> capital("conversion is better.")
+    'Conversion is better.'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:
@@ -200,7 +211,8 @@ def retrain_sentence(retrain: RetrainSection) -> str:
     """The new challenger."""
     score = ""
     if retrain.auc is not None:
-        score = f" Its AUC on its own held-out sessions is {decimal(retrain.auc.estimate)} ({decimal_interval(retrain.auc)})."
+        interval = decimal_interval(retrain.auc)
+        score = f" Its AUC on its own held-out sessions is {decimal(retrain.auc.estimate)} ({interval})."
     return (
         f"The retraining pipeline trained version {retrain.gate.version} on snapshot {retrain.snapshot_id}.{score} "
         "It is registered beside the champion and serves nobody until an experiment says so."
@@ -213,8 +225,8 @@ def impact_caption(study: ImpactStudy) -> str:
     which = f"the first {shown} of {len(study.kpis)} KPIs" if shown < len(study.kpis) else f"all {shown} KPIs"
     return (
         f"{integer(study.sessions)} held-out sessions, {integer(study.converted)} of which converted, weighted back to "
-        f"the natural mix ({percent(study.base_rate)} convert); {which}. Lines: {percent(study.confidence, 0)} bootstrap "
-        "intervals over sessions, with the model held fixed."
+        f"the natural mix ({percent(study.base_rate)} convert); {which}. Lines: {percent(study.confidence, 0)} "
+        "bootstrap intervals over sessions, with the model held fixed."
     )
 
 
@@ -233,17 +245,18 @@ def _effect_sentence(experiment: ExperimentSection) -> str:
     effect = experiment.effects[0]
     if effect.relative is None:
         return f"No {effect.metric} was seen in control, so there is no relative effect."
-    level = percent(1 - experiment.alpha, 0)
-    return (
-        f"Its users' {effect.metric} was {percent(effect.relative.estimate, signed=True)} against the champion's "
-        f"({level} interval {percent_interval(effect.relative)}, {p_value(effect.p_value)})."
-    )
+    relative, level = effect.relative, percent(1 - experiment.alpha, 0)
+    interval = f"{level} interval {percent_interval(relative)}"
+    if relative.estimate == 0:
+        return f"{capital(effect.metric)} was the same as with the champion ({interval})."
+    side = "higher" if relative.estimate > 0 else "lower"
+    return f"{capital(effect.metric)} was {percent(abs(relative.estimate))} {side} than with the champion ({interval})."
 
 
 def _verdict_card(experiment: ExperimentSection | StageSkipped) -> Card:
     if isinstance(experiment, StageSkipped):
-        return Card("Verdict", "None", f"No experiment: {experiment.reason}", "neutral", "experiment")
-    sentence = experiment.reasons[0] if experiment.reasons else ""
+        return Card("Verdict", "None", f"There was no experiment: {experiment.reason}", "neutral", "experiment")
+    sentence = capital(experiment.reasons[0]) if experiment.reasons else ""
     return Card("Verdict", VERDICTS[experiment.decision], sentence, TONES[experiment.decision], "experiment")
 
 
@@ -253,7 +266,8 @@ def _model_card(model: ModelSection | StageSkipped) -> Card:
     auc = model.evaluation.metrics["auc"]
     failed = model.gate is not None and not model.gate.passed
     gate = " The quality gate did not let it pass." if failed else ""
-    sentence = f"AUC on held-out sessions ({decimal_interval(auc)}).{gate}"
+    best = f"; {decimal(model.bayes_auc)} is the best possible" if model.bayes_auc is not None else ""
+    sentence = f"AUC on held-out sessions ({decimal_interval(auc)}){best}.{gate}"
     return Card("Model quality", decimal(auc.estimate), sentence, "bad" if failed else "neutral", "model")
 
 
@@ -273,14 +287,16 @@ def _drift_card(report: LoopReport) -> Card | None:
     drift = report.drift
     if isinstance(drift, StageSkipped):
         return None
-    figure, sentence = ("Detected" if drift.detected else "None"), drift_sentence(drift)
+    sentence = drift_sentence(drift)
     if not isinstance(report.retrain, StageSkipped):
         sentence += f" Version {report.retrain.gate.version} was trained in answer."
-    return Card("Drift", figure, sentence, "bad" if drift.detected else "neutral", "drift")
+    return Card("Drift", DRIFT[drift.action], sentence, "neutral" if drift.action == "none" else "bad", "drift")
 
 
 def drift_sentence(drift: DriftSection) -> str:
     """How many columns drifted."""
+    if not drift.columns:
+        return "The sessions could not be compared column by column."
     drifted = sum(column.drifted for column in drift.columns)
     return f"{drifted} of {len(drift.columns)} columns moved past their threshold."
 

@@ -82,7 +82,10 @@ def loop_report(*, rows: int = 4_000, conversions: tuple[int, int] = (1_676, 1_8
             "retrain": 44.0,
         },
         provenance=Provenance(
-            {"trimtab": "0.1.0", "torch": "2.13.0", "optuna": "5.0.0"}, {"everything": 7}, ("trimtab run --seed 7",), "local"
+            versions={"trimtab": "0.1.0", "torch": "2.13.0", "optuna": "5.0.0"},
+            seeds={"everything": 7},
+            commands=("trimtab run --seed 7",),
+            profile="local",
         ),
     )  # fmt: skip
 
@@ -172,7 +175,10 @@ def _experiment(control: int, treatment: int) -> ExperimentSection:
     assert relative is not None
     return ExperimentSection(
         name="ux_sessions-v1-v2",
-        arms=(ArmRow("control", "1", users[0], control), ArmRow("treatment", "2", users[1], treatment)),
+        arms=(
+            ArmRow("control", 1, users[0], control, 0.5, 0.31, 18.2),
+            ArmRow("treatment", 2, users[1], treatment, 0.5, 0.44, 21.7),
+        ),
         effects=(
             EffectRow(
                 "conversion",
@@ -186,7 +192,7 @@ def _experiment(control: int, treatment: int) -> ExperimentSection:
         decision=verdict.decision,
         reasons=verdict.reasons,
         criteria=verdict.criteria,
-        mode="Users of the simulated shop convert by the true effect of what each version did.",
+        notes=("Users of the simulated shop convert by the true effect of what each version did.",),
     )
 
 
@@ -197,4 +203,4 @@ def _drift(spec: DatasetSpec, rng: np.random.Generator) -> DriftSection:
         for name, score in zip(spec.kpis, scores, strict=True)
     )
     reason = f"'{columns[0].column}' drifted far: wasserstein_normed {columns[0].score:.3f}, threshold 0.1."
-    return DriftSection(columns, True, (reason,), 56_000, 20_000, "drift.html")
+    return DriftSection(columns, True, "retrain", (reason,), 56_000, 20_000, "drift.html")
