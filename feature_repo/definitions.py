@@ -5,10 +5,11 @@ Every spec is a Feast project of its own, so that names stay short and two datas
 
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import getsource
 from typing import Any, Final
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, RequestSource, ValueType
-from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_view
+from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.types import Float64, String
 
 from trimtab.errors import BadInput
@@ -33,25 +34,25 @@ class Definitions:
     Attributes:
         entity: The unit.
         unit_view: Visits, conversions and value of a unit.
-        kpi_view: Mean of every KPI over a unit's sessions.
+        kpi_view: Mean of every KPI over a unit's sessions; None for a spec without KPIs.
         recency_view: Days since the last session, computed when a request comes.
         push_source: Where finished sessions update the online history.
     """
 
     entity: Entity
     unit_view: FeatureView
-    kpi_view: FeatureView
+    kpi_view: FeatureView | None
     recency_view: OnDemandFeatureView
     push_source: PushSource
 
     @property
-    def views(self) -> tuple[FeatureView, FeatureView]:
+    def views(self) -> tuple[FeatureView, ...]:
         """The views that are stored."""
-        return self.unit_view, self.kpi_view
+        return (self.unit_view,) if self.kpi_view is None else (self.unit_view, self.kpi_view)
 
     def objects(self) -> list[Any]:
         """Everything that `feast apply` registers, but services."""
-        return [self.push_source, self.entity, self.unit_view, self.kpi_view, self.recency_view]
+        return [self.push_source, self.entity, *self.views, self.recency_view]
 
     def service(self, name: str, features: tuple[str, ...]) -> FeatureService:
         """A service that answers with exactly `features`, from whichever views hold them.
@@ -89,7 +90,7 @@ def define(spec: DatasetSpec, history: str) -> Definitions:
     batch = FileSource(name="history", path=history, timestamp_field=KNOWN_AT)
     push = PushSource(name=PUSH_SOURCE, batch_source=batch)
     unit_view = _view(UNIT_VIEW, entity, push, unit_state(spec))
-    kpi_view = _view(KPI_VIEW, entity, push, kpi_state(spec))
+    kpi_view = _view(KPI_VIEW, entity, push, kpi_state(spec)) if spec.kpis else None
     return Definitions(entity, unit_view, kpi_view, _recency(unit_view), push)
 
 
@@ -113,15 +114,18 @@ def _view(name: str, entity: Entity, source: PushSource, features: tuple[str, ..
 
 def _recency(unit_view: FeatureView) -> OnDemandFeatureView:
     """Days since the last session: depends on when the request comes, so it cannot be stored."""
-    request = RequestSource(name="request", schema=[Field(name=REQUEST_TIME, dtype=Float64)])
-    decorate = on_demand_feature_view(
+    # Built without Feast's decorator, which would change the function's module.
+    return OnDemandFeatureView(
         name=RECENCY_VIEW,
-        sources=[unit_view[[LAST_SESSION]], request],
+        sources=[
+            unit_view[[LAST_SESSION]],
+            RequestSource(name="request", schema=[Field(name=REQUEST_TIME, dtype=Float64)]),
+        ],
         schema=[Field(name=DAYS_SINCE_LAST, dtype=Float64)],
         mode="python",
+        udf=_days_since_last_session,
+        udf_string=getsource(_days_since_last_session),
     )
-    view: OnDemandFeatureView = decorate(_days_since_last_session)
-    return view
 
 
 def _days_since_last_session(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class FeatureStore(Protocol):
         """Name the features that a model version is given, for as long as it serves; returns the service's name."""
         ...
 
+    async def close(self) -> None:
+        """Let go of the connections of the calling thread and event loop; the next call opens them again."""
+        ...
+
 
 class TrackedRun(Protocol):
     """One open run of the tracker."""

@@ -1,6 +1,7 @@
 """Feast's configuration from the URIs of a profile, and a registry file that a crash cannot cut short."""
 
 import os
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,14 +19,14 @@ _REMOTE_FILES: Final = ("s3", "gs", "hdfs")
 class AtomicFileRegistryStore(FileRegistryStore):
     """Feast's registry file, written beside and moved into place: a reader never sees half of it."""
 
+    _filepath: Path
+
     def _write_registry(self, registry_proto: RegistryProto) -> None:
-        target: Path = self._filepath
-        self._filepath = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            super()._write_registry(registry_proto)
-            self._filepath.replace(target)
-        finally:
-            self._filepath = target
+        target = self._filepath
+        beside = copy(self)
+        beside._filepath = target.with_name(f".{target.name}.{os.getpid()}")
+        FileRegistryStore._write_registry(beside, registry_proto)
+        beside._filepath.replace(target)
 
 
 def repo_config(project: str, folder: Path, *, registry: str, online_store: str) -> RepoConfig:

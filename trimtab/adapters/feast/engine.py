@@ -29,8 +29,8 @@ class ArrowComputeEngineConfig(FeastConfigBaseModel):
 class ArrowComputeEngine(ComputeEngine):
     """Materialises into a `PackedOnlineStore`; `feast materialize` and `materialize-incremental` work as ever.
 
-    From `BEGINNING` on, the view's content is replaced at once; from later on (incremental), rows are added, and one
-    that is older than the stored one changes nothing.
+    From `BEGINNING` on, the view's content is replaced at once, but for newer pushes; from later on (incremental), rows
+    are added, and one that is older than the stored one changes nothing.
     """
 
     def update(
@@ -62,6 +62,8 @@ class ArrowComputeEngine(ComputeEngine):
                 f"the online store {type(store).__name__} takes no Arrow tables.",
                 remedy="Set batch_engine to 'local', or online_store to one of trimtab.adapters.feast.",
             )
+        if view.batch_source.field_mapping:
+            raise BadInput(f"the source of view '{view.name}' renames columns, which this engine does not do.")
         keys = [registry.get_entity(name, task.project).join_key for name in view.entities]
         latest = self.offline_store.pull_latest_from_table_or_query(
             config=self.repo_config,

@@ -1,8 +1,9 @@
 """How a feature row is packed: a fixed-width record of 8-byte words, built for a whole table at once.
 
     offset 0   uint32  id of the layout (CRC-32 of its description)
-           4   int64   event time, microseconds since the epoch
-          12   8 bytes per feature, in the view's order
+           4   uint32  1 where the record was pushed, 0 where it was materialised
+           8   int64   event time, microseconds since the epoch
+          16   8 bytes per feature, in the view's order
 
 A missing value is a NaN, or the smallest int64. The description is kept beside the rows, so that a row written before
 a view changed is still read as what it was.
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,21 @@ _WORDS: Final = {
     ValueType.UNIX_TIMESTAMP: ("unix_timestamp_val", "q"),
 }
 _CODES: Final = dict(_WORDS.values())
-_HEADER: Final = struct.Struct("<Iq")
+_HEADER: Final = struct.Struct("<IIq")
+
+
+class Header(NamedTuple):
+    """What a record says before its values.
+
+    Attributes:
+        layout: Id of its layout.
+        pushed: 1 where it was pushed, 0 where it was materialised.
+        event: Event time, microseconds since the epoch.
+    """
+
+    layout: int
+    pushed: int
+    event: int
 
 
 @dataclass(frozen=True)
@@ -100,9 +115,11 @@ class RowLayout:
         """
         count = len(self.names)
         records = np.empty(
-            table.num_rows, dtype=np.dtype([("layout", "<u4"), ("event", "<i8"), ("words", "<i8", (count,))])
+            table.num_rows,
+            dtype=np.dtype([("layout", "<u4"), ("pushed", "<u4"), ("event", "<i8"), ("words", "<i8", (count,))]),
         )
         records["layout"] = self.id
+        records["pushed"] = 0
         records["event"] = event_micros
         for position, (name, field) in enumerate(zip(self.names, self.fields, strict=True)):
             records["words"][:, position] = _words_of(table.column(name), field)
@@ -110,7 +127,7 @@ class RowLayout:
         return [body[start : start + width] for start in range(0, len(body), width)]
 
     def pack(self, values: dict[str, Value], event_micros: int) -> bytes:
-        """One record of Feast values."""
+        """One pushed record of Feast values."""
         words = []
         for name, field in zip(self.names, self.fields, strict=True):
             value = values.get(name)
@@ -118,7 +135,7 @@ class RowLayout:
                 words.append(float("nan") if _CODES[field] == "d" else MISSING_INTEGER)
             else:
                 words.append(getattr(value, field))
-        return _HEADER.pack(self.id, event_micros) + self._words.pack(*words)
+        return _HEADER.pack(self.id, 1, event_micros) + self._words.pack(*words)
 
     def unpack(self, record: bytes, wanted: Sequence[str] | None) -> dict[str, Value]:
         """Feast values of a record, of the `wanted` features or of all; a missing value is an empty message."""
@@ -132,10 +149,9 @@ class RowLayout:
         return values
 
 
-def header(record: bytes) -> tuple[int, int]:
-    """Id of the layout and event time (microseconds since the epoch) of a record."""
-    layout, event = _HEADER.unpack_from(record)
-    return layout, event
+def header(record: bytes) -> Header:
+    """What a record says before its values."""
+    return Header._make(_HEADER.unpack_from(record))
 
 
 def micros(times: pa.ChunkedArray) -> np.ndarray:

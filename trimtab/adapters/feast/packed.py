@@ -44,10 +44,14 @@ class RecordStore(Protocol):
         ...
 
     def replace(self, table: str, keys: Sequence[str], records: Sequence[bytes], *, until: int) -> None:
-        """Make the records the whole content at once, but keep stored ones with an event time after `until`.
+        """Make the records the whole content at once, but keep what was pushed with an event time after `until`.
 
         A reader sees the old content or the new; when the writer dies, the old.
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connections of the calling thread and event loop."""
         ...
 
     def create(self, table: str) -> None:
@@ -91,7 +95,7 @@ class PackedOnlineStore(OnlineStore):
         return SupportedAsyncMethods(read=True, write=False)
 
     def replace_table(self, config: RepoConfig, view: FeatureView, table: pa.Table, *, until: datetime) -> None:
-        """Make an Arrow table with one row per entity the view's whole content, but keep what is newer than `until`."""
+        """Make an Arrow table with one row per entity the view's whole content, but keep pushes newer than `until`."""
         keys, packed = self._pack_table(config, view, table)
         self.records(config).replace(_table(config, view), keys, packed, until=_micros(until))
 
@@ -166,6 +170,11 @@ class PackedOnlineStore(OnlineStore):
         for view in tables:
             self.records(config).drop(_table(config, view))
 
+    async def close(self) -> None:
+        """Let go of the connections of the calling thread and event loop; the next call opens them again."""
+        if self._records is not None:
+            await self._records.close()
+
     def _pack_table(self, config: RepoConfig, view: FeatureView, table: pa.Table) -> tuple[list[str], list[bytes]]:
         layout = self._remember(config, view)
         key, source = _join_key(view), view.batch_source
@@ -183,7 +192,7 @@ class PackedOnlineStore(OnlineStore):
     def _unpack(self, config: RepoConfig, record: bytes | None, wanted: list[str] | None) -> ReadRow:
         if record is None:
             return None, None
-        layout_id, event = header(record)
+        layout_id, _, event = header(record)
         layout = self._layouts.get(layout_id) or self.records(config).recall(layout_id)
         if layout is None:
             raise TrimtabError(

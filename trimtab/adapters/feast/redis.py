@@ -6,7 +6,7 @@ newer records and the `RENAME`, milliseconds, can be lost by a materialisation.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from feast import RepoConfig
@@ -58,7 +58,7 @@ class RedisRecords:
         self._url = url
         self._failure = redis.RedisError
         self._redis: Redis = redis.Redis.from_url(url, **limits)
-        self._open_async = lambda: redis_asyncio.Redis.from_url(url, **limits)
+        self._open_async: Callable[[], AsyncRedis] = lambda: redis_asyncio.Redis.from_url(url, **limits)
         self._async: dict[asyncio.AbstractEventLoop, AsyncRedis] = {}
 
     def fetch(self, table: str, keys: Sequence[str]) -> list[bytes | None]:
@@ -94,7 +94,7 @@ class RedisRecords:
         self._write(table, fresh)
 
     def replace(self, table: str, keys: Sequence[str], records: Sequence[bytes], *, until: int) -> None:
-        """Write the records beside the old content, copy what is newer than `until`, and swap."""
+        """Write the records beside the old content, copy what was pushed after `until`, and swap."""
         beside = f"{table}:next"
         content = dict(zip(keys, records, strict=True))
         try:
@@ -103,7 +103,7 @@ class RedisRecords:
             newer = {
                 key.decode(): record
                 for key, record in self._redis.hscan_iter(table, count=_BATCH)
-                if _event(record) > until
+                if header(record).pushed and _event(record) > until
             }
             self._write(beside, newer)
             if content or newer:
@@ -112,6 +112,13 @@ class RedisRecords:
                 self._redis.unlink(table)
         except self._failure as error:
             raise self._unavailable() from error
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop, and the others."""
+        client = self._async.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+        self._redis.close()
 
     def create(self, table: str) -> None:
         """Nothing to do: a hash comes with its first field."""
@@ -159,4 +166,4 @@ def _parts(content: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
 
 
 def _event(record: bytes) -> int:
-    return header(record)[1]
+    return header(record).event

@@ -18,14 +18,15 @@ _KEYS_PER_QUERY = 500  # below SQLite's limit of 999 variables in old builds
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
-    view TEXT, key TEXT, event INTEGER, record BLOB, PRIMARY KEY (view, key)
+    view TEXT, key TEXT, event INTEGER, pushed INTEGER, record BLOB, PRIMARY KEY (view, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, description TEXT);
 """
 
 _MERGE = """
-INSERT INTO records VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET event = excluded.event, record = excluded.record WHERE excluded.event >= records.event
+INSERT INTO records VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET event = excluded.event, pushed = excluded.pushed, record = excluded.record
+WHERE excluded.event >= records.event
 """
 
 
@@ -86,10 +87,15 @@ class SqliteRecords:
             connection.executemany(_MERGE, _rows(table, keys, records))
 
     def replace(self, table: str, keys: Sequence[str], records: Sequence[bytes], *, until: int) -> None:
-        """Make the records the whole content, in one transaction, but keep stored ones that are newer than `until`."""
+        """Make the records the whole content, in one transaction, but keep what was pushed after `until`."""
         with self._transaction() as connection:
-            connection.execute("DELETE FROM records WHERE view = ? AND event <= ?", (table, until))
+            connection.execute("DELETE FROM records WHERE view = ? AND NOT (pushed AND event > ?)", (table, until))
             connection.executemany(_MERGE, _rows(table, keys, records))
+
+    async def close(self) -> None:
+        """Close the calling thread's connection."""
+        self._connection().close()
+        self._local.connection = None
 
     def create(self, table: str) -> None:
         """Nothing to do: all views share one table."""
@@ -129,5 +135,7 @@ class SqliteRecords:
         connection.execute("COMMIT")
 
 
-def _rows(table: str, keys: Sequence[str], records: Sequence[bytes]) -> Iterator[tuple[str, str, int, bytes]]:
-    return ((table, key, header(record)[1], record) for key, record in zip(keys, records, strict=True))
+def _rows(table: str, keys: Sequence[str], records: Sequence[bytes]) -> Iterator[tuple[str, str, int, int, bytes]]:
+    for key, record in zip(keys, records, strict=True):
+        _, pushed, event = header(record)
+        yield table, key, event, pushed, record

@@ -134,28 +134,45 @@ class FeastFeatureStore:
             self._feast(spec).materialize(BEGINNING, until)
         return len(known.column(str(spec.unit)).unique())
 
-    def online(self, units: Sequence[str], spec: DatasetSpec, *, at: Sequence[datetime] | None = None) -> pd.DataFrame:
+    def online(
+        self,
+        units: Sequence[str],
+        spec: DatasetSpec,
+        *,
+        at: Sequence[datetime] | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
         """History features of units, one row each in order; a unit never seen has 0 earlier sessions, else missing.
 
         Args:
             units: Pseudonymous ids.
             spec: The dataset spec.
             at: When each request happens; now where absent.
+            version: Read by the service of this model version; without one, by that of the model being trained.
+
+        Raises:
+            NotFound: No snapshot of the spec was prepared, or the version has no service.
         """
         features = history_features(spec)
         if not units or not features:
             return _answer({}, len(units), features)
-        answer = self._feast(spec).get_online_features(self._service(spec), self._entities(units, spec, at))
-        return _answer(answer.to_dict(), len(units), features)
+        service, entities = self._service(spec, version), self._entities(units, spec, at)
+        return _answer(self._feast(spec).get_online_features(service, entities).to_dict(), len(units), features)
 
     async def online_async(
-        self, units: Sequence[str], spec: DatasetSpec, *, at: Sequence[datetime] | None = None
+        self,
+        units: Sequence[str],
+        spec: DatasetSpec,
+        *,
+        at: Sequence[datetime] | None = None,
+        version: int | None = None,
     ) -> pd.DataFrame:
         """As `online`, without holding up the event loop."""
         features = history_features(spec)
         if not units or not features:
             return _answer({}, len(units), features)
-        answer = await self._feast(spec).get_online_features_async(self._service(spec), self._entities(units, spec, at))
+        service, entities = self._service(spec, version), self._entities(units, spec, at)
+        answer = await self._feast(spec).get_online_features_async(service, entities)
         return _answer(answer.to_dict(), len(units), features)
 
     def push(self, frame: pd.DataFrame, spec: DatasetSpec) -> None:
@@ -186,6 +203,11 @@ class FeastFeatureStore:
         else:
             store.write_to_online_store(UNIT_VIEW, rows[[unit, KNOWN_AT, *unit_state(spec)]])
 
+    async def close(self) -> None:
+        """Let go of the connections of the calling thread and event loop; the next call opens them again."""
+        for store in self._stores.values():
+            await store.close()
+
     def _feast(self, spec: DatasetSpec) -> FeatureStore:
         """The Feast store of a spec, made once."""
         if spec.name not in self._stores:
@@ -200,20 +222,26 @@ class FeastFeatureStore:
             self._feast(spec).apply(objects)
         self._services.clear()
 
-    def _service(self, spec: DatasetSpec) -> FeatureService:
-        """The service of a spec's model, looked up once; a registry that another process changed is read again."""
-        name = service_name(spec)
+    def _service(self, spec: DatasetSpec, version: int | None = None) -> FeatureService:
+        """A service, looked up once; where it is not known, the registry is read again."""
+        name = service_name(spec, version)
         if name not in self._services:
             store = self._feast(spec)
             try:
                 self._services[name] = store.get_feature_service(name, allow_cache=True)
             except FeastObjectNotFoundException:
                 store.refresh_registry()
-                try:
-                    self._services[name] = store.get_feature_service(name)
-                except FeastObjectNotFoundException as error:
-                    raise _not_prepared(spec) from error
+                self._services[name] = self._newest_service(spec, name)
         return self._services[name]
+
+    def _newest_service(self, spec: DatasetSpec, name: str) -> FeatureService:
+        try:
+            return self._feast(spec).get_feature_service(name)
+        except FeastObjectNotFoundException as error:
+            raise NotFound(
+                f"the feature store has no service '{name}'.",
+                remedy="Run the features step on a snapshot first, and register the model version.",
+            ) from error
 
     def _history_path(self, spec: DatasetSpec) -> str:
         """The offline file that the views point at now, by whichever process prepared it."""
@@ -222,7 +250,10 @@ class FeastFeatureStore:
         try:
             return str(store.get_feature_view(UNIT_VIEW).batch_source.path)
         except FeastObjectNotFoundException as error:
-            raise _not_prepared(spec) from error
+            raise NotFound(
+                f"the feature store knows no history of '{spec.name}'.",
+                remedy="Run the features step on a snapshot first.",
+            ) from error
 
     def _point_in_time(self, units: pd.Series, times: pd.Series, spec: DatasetSpec) -> pd.DataFrame:
         """History features at each unit and time, by position."""
@@ -262,12 +293,6 @@ def _answer(columns: Mapping[str, Sequence[Any]], rows: int, features: Sequence[
             column = values[:, position]
             column[np.isnan(column)] = NEVER_SEEN[name]
     return pd.DataFrame(values, columns=list(features), copy=False)
-
-
-def _not_prepared(spec: DatasetSpec) -> NotFound:
-    return NotFound(
-        f"the feature store knows no history of '{spec.name}'.", remedy="Run the features step on a snapshot first."
-    )
 
 
 def _write_parquet(states: pd.DataFrame, path: Path) -> None:
