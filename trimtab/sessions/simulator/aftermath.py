@@ -23,7 +23,7 @@ def _checkout_steps(kpis: Mapping[str, Array], converted: Array, noise: Array) -
     return np.where(converted > 0, 4, begun)
 
 
-def _rage_clicks(kpis: Mapping[str, Array], converted: Array, noise: Array) -> Array:
+def _rage_clicks(kpis: Mapping[str, Array], converted: Array, noise: Array) -> Array:  # noqa: ARG001
     return np.floor(np.exp(-1.2 + 0.5 * np.log(kpis["inp_ms"] / 150) + 0.3 * kpis["js_errors"] + 0.7 * noise))
 
 

@@ -7,8 +7,14 @@ import numpy.typing as npt
 
 from trimtab.sessions.simulator.catalogue import Array, Codes, categories
 from trimtab.sessions.simulator.drift import Drift
-from trimtab.sessions.simulator.population import BROWSER_SHARES, DEVICE_SHARES, SECONDS_PER_DAY, UTC_OFFSET_HOURS, Users
-from trimtab.sessions.simulator.population import choose
+from trimtab.sessions.simulator.population import (
+    BROWSER_SHARES,
+    DEVICE_SHARES,
+    SECONDS_PER_DAY,
+    UTC_OFFSET_HOURS,
+    Users,
+    choose,
+)
 
 STAYS_ON_DEVICE = 0.88
 SALE_DAYS = (10, 11, 12, 24, 25, 26, 27)  # days of the month, local time

@@ -32,8 +32,8 @@ REVENUE_DEVICE = np.array([0.12, -0.12, 0.0], dtype=np.float32)
 class Outcome:
     """Coefficients of the log odds of conversion.
 
-    Each named after the KPI or fact that it weighs. Terms in KPIs saturate: an S-curve in the logarithm of a latency, an
-    exponential approach in a count.
+    Each is named after the KPI or fact that it weighs. Terms in KPIs saturate: an S-curve in the logarithm of a
+    latency, an exponential approach in a count.
     """
 
     intercept: float = -2.05

@@ -87,9 +87,7 @@ def draw_visit_counts(rng: np.random.Generator, count: int) -> npt.NDArray[np.in
     return np.minimum(np.ceil(visits), MAX_VISITS).astype(np.int64)
 
 
-def plan_visits(
-    rng: np.random.Generator, counts: npt.NDArray[np.int64], country: Codes, *, days: int
-) -> Plan:
+def plan_visits(rng: np.random.Generator, counts: npt.NDArray[np.int64], country: Codes, *, days: int) -> Plan:
     """Give each visit a time: days clustered after the user's arrival, local hours by the day's rhythm."""
     user = np.repeat(np.arange(len(counts)), counts)
     first = np.cumsum(counts) - counts

@@ -29,9 +29,7 @@ NO_DOWNLINK = ("safari", "firefox")
 LEFT_EARLY_LOG_MS, LEFT_EARLY_SHARE = 9.0, 0.25
 
 
-def report(
-    rng: np.random.Generator, context: Context, kpis: Mapping[str, Array], drift: Drift
-) -> dict[str, Array]:
+def report(rng: np.random.Generator, context: Context, kpis: Mapping[str, Array], drift: Drift) -> dict[str, Array]:
     """The KPIs as reported: copies with NaN where the value was lost.
 
     Args:

@@ -6,7 +6,7 @@ depend on earlier outcomes is computed for all visits at once; only the conversi
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -41,6 +41,8 @@ from trimtab.sessions.simulator.visits import Sessions, attribute_values
 
 BLOCK_USERS = 8_192
 TREATED_SHARE = 0.5
+FIRST_START, LAST_START = date(1970, 1, 2), date(2200, 1, 1)  # nanosecond timestamps reach to 2262
+MAX_DAYS = 3_650
 _COUNTS, _BLOCK = 0, 1  # random streams of a block: how often users visit; everything else
 
 
@@ -67,12 +69,14 @@ class WorldConfig:
             raise BadInput(f"sessions is {self.sessions}, but at least 1 is needed.")
         if self.seed < 0:
             raise BadInput(f"seed is {self.seed}, but it must not be negative.")
-        if self.days < 1:
-            raise BadInput(f"days is {self.days}, but at least 1 is needed.")
+        if not 1 <= self.days <= MAX_DAYS:
+            raise BadInput(f"days is {self.days}, but it must lie between 1 and {MAX_DAYS}.")
         try:
-            date.fromisoformat(self.start)
+            first = date.fromisoformat(self.start)
         except ValueError as error:
             raise BadInput(f"start is '{self.start}', which is no date.", remedy="Write it as YYYY-MM-DD.") from error
+        if not FIRST_START <= first <= LAST_START:
+            raise BadInput(f"start is {first}, but it must lie between {FIRST_START} and {LAST_START}.")
         named(self.drift)
 
     @property
@@ -106,7 +110,8 @@ class Block:
 
 def visit_counts(config: WorldConfig) -> list[npt.NDArray[np.int64]]:
     """Visits per user, by block, adding up to exactly the number of sessions asked for."""
-    blocks, missing = [], config.sessions
+    blocks: list[npt.NDArray[np.int64]] = []
+    missing = config.sessions
     while missing > 0:
         counts = draw_visit_counts(_stream(config.seed, len(blocks), _COUNTS), BLOCK_USERS)
         total = np.cumsum(counts)
@@ -136,8 +141,10 @@ def simulate_block(config: WorldConfig, number: int, counts: npt.NDArray[np.int6
     kpis = propagate(context, noise, scale=drift.scale)
     outcome = Outcome().drifted(drift.concept)
     treated = (rng.random(len(context)) < TREATED_SHARE).astype(np.int8)
-    prior, p_control, p_treated, converted = play(rng, outcome, context, kpis, plan.index, treated)
-    late = draw_late_kpis(rng, kpis, converted)
+    prior, p_control, p_treated, converted = play(
+        rng, outcome, context=context, kpis=kpis, index=plan.index, treated=treated
+    )
+    late = draw_late_kpis(rng, kpis, converted.astype(np.float32))
     sessions = Sessions(
         user=number * BLOCK_USERS + plan.user,
         seconds=context.seconds,
@@ -155,6 +162,7 @@ def simulate_block(config: WorldConfig, number: int, counts: npt.NDArray[np.int6
 def play(
     rng: np.random.Generator,
     outcome: Outcome,
+    *,
     context: Context,
     kpis: dict[str, Array],
     index: npt.NDArray[np.int64],
@@ -189,15 +197,10 @@ def play(
     return prior, control, with_action, converted
 
 
-def simulate_blocks(config: WorldConfig, *, done: Callable[[int, int], None]) -> Iterator[Block]:
-    """All blocks in order, computed on all cores; `done` hears sessions finished and in all."""
-    counts = visit_counts(config)
-    finished = 0
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for block in pool.map(lambda job: simulate_block(config, *job), enumerate(counts)):
-            finished += len(block.sessions)
-            done(finished, config.sessions)
-            yield block
+def simulate_blocks(config: WorldConfig, *, workers: int | None = None) -> Iterator[Block]:
+    """All blocks in order, computed by threads: one per core, or `workers`."""
+    with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
+        yield from pool.map(lambda job: simulate_block(config, *job), enumerate(visit_counts(config)))
 
 
 def _rounds(index: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -2,8 +2,8 @@
 
 Effects are changes of the mean true probability to convert, in absolute terms (0.001 is 0.1 percentage points), when
 every session's KPI is improved by a share and everything else about the session stays as it was: same visitor,
-history and noise (the counterfactual of a structural causal model; Pearl, Causality, 2009, section 7.1). A *direct* effect
-holds all other KPIs, as a what-if on a model does; a *total* effect lets the improvement propagate.
+history and noise (the counterfactual of a structural causal model; Pearl, Causality, 2009, section 7.1). A *direct*
+effect holds all other KPIs, as a what-if on a model does; a *total* effect lets the improvement propagate.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,9 @@ def kpi_effects(config: WorldConfig, block: Block) -> tuple[KpiEffect, ...]:
                 continue
             factor = improvement(kpi, level)
             held = {**block.kpis, name: clip(name, block.kpis[name] * np.float32(factor))}
-            moved = propagate(block.context, block.noise, scale={**base_scale, name: base_scale.get(name, 1.0) * factor})
+            moved = propagate(
+                block.context, block.noise, scale={**base_scale, name: base_scale.get(name, 1.0) * factor}
+            )
             direct[key] = float(conversion_probability(config, block, held).mean()) - before
             total[key] = float(conversion_probability(config, block, moved).mean()) - before
         effects.append(KpiEffect(name, kpi.controllable, direct, total))

@@ -128,9 +128,7 @@ def oracle_table(sessions: Sessions) -> pa.Table:
     )
 
 
-def input_columns(
-    attributes: Mapping[str, npt.NDArray[np.generic]], kpis: Mapping[str, Array]
-) -> dict[str, pa.Array]:
+def input_columns(attributes: Mapping[str, npt.NDArray[np.generic]], kpis: Mapping[str, Array]) -> dict[str, pa.Array]:
     """Attributes and KPIs as columns."""
     return {name: _attribute(name, values) for name, values in attributes.items()} | {
         name: pa.array(values, from_pandas=True) for name, values in kpis.items()

@@ -111,10 +111,7 @@ class World:
         if not 0 <= new_user_share <= 1:
             raise BadInput(f"new_user_share is {new_user_share}, but it must lie between 0 and 1.")
         change = named(drift)
-        returning = self._returning(rng, min(users - round(users * new_user_share), len(self.users)))
-        fresh = users - len(returning)
-        who = np.concatenate([returning, np.arange(len(self.users), len(self.users) + fresh)])
-        traits = _append(self.users.take(returning), draw_users(rng, fresh))
+        who, traits = self._visitors(rng, users, users - round(users * new_user_share))
         seconds = self._times(rng, traits)
         order = np.lexsort((who, seconds))
         who, traits, seconds = who[order], traits.take(order), seconds[order]
@@ -167,10 +164,14 @@ class World:
             now_seconds=body["now_seconds"],
         )
 
-    def _returning(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
-        """Draw users without replacement in proportion to their visits so far (Gumbel top-k)."""
-        keys = np.log(self.history.sessions) + rng.gumbel(size=len(self.users))
-        return np.sort(np.argsort(-keys, kind="stable")[:count])
+    def _visitors(self, rng: np.random.Generator, users: int, returning: int) -> tuple[npt.NDArray[np.int64], Users]:
+        """Numbers and traits of visitors: known users by their visits so far (Gumbel top-k), the rest new."""
+        known = len(self.users)
+        keys = np.log(self.history.sessions) + rng.gumbel(size=known)
+        back = np.sort(np.argsort(-keys, kind="stable")[:returning])
+        fresh = users - len(back)
+        who = np.concatenate([back, np.arange(known, known + fresh)])
+        return who, _append(self.users.take(back), draw_users(rng, fresh))
 
     def _times(self, rng: np.random.Generator, traits: Users) -> npt.NDArray[np.int64]:
         """Times in the coming days, whole days plus the local rhythm."""
