@@ -9,6 +9,7 @@ from typing import Any
 from kfp import dsl
 
 from components.features.component import features
+from components.first_champion.component import first_champion
 from components.impact.component import impact
 from components.materialize.component import materialize
 from components.register.component import register
@@ -65,6 +66,8 @@ def training(options: Options) -> Any:
                 **where,
             )
             place_worker(study, options).set_caching_options(False)
+        champion = place(first_champion(snapshot_id=ready.output, seed=seed, **where), options)
+        champion.set_caching_options(False)
         model = train(
             snapshot_id=ready.output,
             kind=kind,
@@ -73,7 +76,7 @@ def training(options: Options) -> Any:
             device=device,
             **where,
         )
-        place(model, options).set_caching_options(False)
+        place(model, options).set_caching_options(False).after(champion)
         version = register(snapshot_id=ready.output, bundle=model.output, seed=seed, **where)
         place(version, options).set_caching_options(False)
         worth = impact(snapshot_id=ready.output, bundle=model.output, seed=seed, truth=truth, **where)

@@ -105,7 +105,7 @@ def _calibrated(evaluation: Evaluation, largest: float) -> Check:
     passed = error.low <= largest
     reason = (
         f"calibration error is {error.estimate:.4f} [{error.low:.4f}, {error.high:.4f}]; "
-        f"{'within' if passed else 'beyond'} the limit of {largest:g}."
+        f"{'not clearly' if passed else 'clearly'} above the limit of {largest:g}."
     )
     return Check("calibrated", passed, error.low, largest, reason)
 

@@ -248,8 +248,9 @@ def _stand(version: ModelVersion, ports: Ports) -> None:
 
 
 def _digest(bundle: Path) -> str:
+    """Digest of the model itself; its evaluation holds durations, which differ between equal models."""
     digest = hashlib.sha256()
     for path in sorted(bundle.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != EVALUATION:
             digest.update(path.relative_to(bundle).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

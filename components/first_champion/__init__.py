@@ -1,0 +1,1 @@
+"""A simple first champion, where the model has none."""
