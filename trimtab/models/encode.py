@@ -7,17 +7,21 @@ through the same vocabulary and the same defaults, so that what is trained on is
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import BeforeValidator
 
 from trimtab.errors import BadInput
 from trimtab.sessions.inputs import PRIOR_SESSIONS, ModelInputs
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
+
+# JSON has no NaN: it is written as null and read back.
+Default = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 UNKNOWN = 0  # code of a category that training did not see often enough
 MISSING = ""  # how a missing category is written in a vocabulary
@@ -36,7 +40,7 @@ class Encoder:
 
     inputs: ModelInputs
     vocabularies: dict[str, tuple[str, ...]]
-    defaults: dict[str, float]
+    defaults: dict[str, Default]
 
     @property
     def numeric(self) -> tuple[str, ...]:
