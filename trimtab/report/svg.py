@@ -30,6 +30,7 @@ _VARIABLES = {
 }
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a column name may hold a dollar sign
     "svg.hashsalt": "trimtab",
     "font.family": "sans-serif",
     "font.size": 13,

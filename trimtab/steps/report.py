@@ -52,8 +52,8 @@ DRIFT_PAGE = "drift.html"
 RETRAIN = "retrain"
 # Every stage that a run can have, in the order that they run.
 STAGES = (
-    "simulate", "validate", "features", "materialize", "tune", "train", "register", "impact", "experiment", "decide",
-    "promote", "drift", RETRAIN,
+    "simulate", "validate", "features", "materialize", "tune", "first_champion", "train", "register", "impact",
+    "experiment", "decide", "promote", "drift", RETRAIN,
 )  # fmt: skip
 _MODES: dict[experiment.Mode, str] = {
     "world": "Simulated users met the two versions through real requests; each converted by the true effect of what "
@@ -76,7 +76,6 @@ class Config:
         run: Id of the run.
         out: Folder of the report; what was in it is replaced.
         retrain_run: Id of the run that retrained; by default the run's id with `-retrain`.
-        seed: Seed that the run was given.
         command: Command line that makes the run again.
         now: Aware time of the report; the present where absent.
     """
@@ -84,7 +83,6 @@ class Config:
     run: str
     out: str = "reports/latest"
     retrain_run: str = ""
-    seed: int | None = None
     command: str = ""
     now: datetime | None = None
 
@@ -123,10 +121,13 @@ class Stages:
         """A stage's result, or why there is none."""
         try:
             return recall(kind, self.ports, run=self.run, stage=stage)
-        except NotFound:
-            return StageSkipped(stage, f"this run has no result of stage '{stage}'.")
-        except ValidationError:
-            return self._skipped(stage)
+        except NotFound as error:
+            return StageSkipped(stage, error.message)
+        except ValidationError as error:
+            raise BadInput(
+                f"the result of stage '{stage}' of run '{self.run}' was left by another version of Trimtab.",
+                remedy="Run the loop again.",
+            ) from error
 
     def section(self, kind: type[ResultT], stage: str, make: Callable[[ResultT], SectionT]) -> SectionT | StageSkipped:
         """A section made from a stage's result, or why there is none."""
@@ -154,16 +155,6 @@ class Stages:
         last = max(studies, key=lambda study: study.complete + study.pruned, default=None)
         return (last.complete, last.pruned) if last else (0, 0)
 
-    def _skipped(self, stage: str) -> StageSkipped:
-        """Why the data could not support a stage that left no result of its own kind."""
-        try:
-            return recall(StageSkipped, self.ports, run=self.run, stage=stage).result
-        except ValidationError as error:
-            raise BadInput(
-                f"the result of stage '{stage}' of run '{self.run}' was left by another version of Trimtab.",
-                remedy="Run the loop again.",
-            ) from error
-
     def _workers(self) -> list[str]:
         folder = self.ports.home / "runs" / self.run
         return sorted(path.stem for path in folder.glob("tune-*.json"))
@@ -190,7 +181,7 @@ def gather(config: Config, ports: Ports) -> LoopReport:
         drift=stages.section(drift.Result, "drift", _drift),
         retrain=_retrain(stages, again),
         timings_seconds=timings,
-        provenance=_provenance(config, ports),
+        provenance=_provenance(config, stages),
     )
 
 
@@ -311,8 +302,8 @@ def _drift(result: drift.Result) -> DriftSection:
 def _retrain(stages: Stages, again: Stages) -> RetrainSection | StageSkipped:
     registered = again.recall(register.Result, "register")
     if isinstance(registered, StageSkipped):
-        found = stages.recall(StageSkipped, RETRAIN)
-        return found if isinstance(found, StageSkipped) else found.result
+        asked = stages.recall(object, RETRAIN)
+        return asked if isinstance(asked, StageSkipped) else registered
     trained, data = again.value(train.Result, "train"), again.value(validate.Result, "validate")
     return RetrainSection(
         snapshot_id=data.snapshot_id if data else "",
@@ -321,10 +312,11 @@ def _retrain(stages: Stages, again: Stages) -> RetrainSection | StageSkipped:
     )
 
 
-def _provenance(config: Config, ports: Ports) -> Provenance:
+def _provenance(config: Config, stages: Stages) -> Provenance:
+    trained = stages.value(train.Result, "train")
     return Provenance(
         versions={"trimtab": code_version(), **library_versions()},
-        seeds={} if config.seed is None else {"everything": config.seed},
+        seeds={"everything": int(trained.notes["seed"])} if trained else {},
         commands=(config.command,) if config.command else (),
-        profile=ports.profile_name,
+        profile=stages.ports.profile_name,
     )

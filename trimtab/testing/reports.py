@@ -5,6 +5,7 @@ For tests of the report and for looking at it; nothing of it is a result.
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ Floats = NDArray[np.float64]
 STAGES = ("data", "features", "model", "impact", "experiment", "promotion", "drift", "retrain")
 
 
+@cache
 def loop_report(*, rows: int = 4_000, conversions: tuple[int, int] = (1_676, 1_842), seed: int = 3) -> LoopReport:
     """A full report of a simulated run.
 
