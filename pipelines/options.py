@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from components.image import IMAGE
 from trimtab.errors import BadInput
 
+__all__ = ["IMAGE", "Options", "Toleration", "parse_accelerator", "parse_node_selector", "parse_toleration"]
+
 Accelerator = Literal["none", "nvidia", "gaudi"]
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
@@ -63,8 +65,18 @@ class Options:
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 64:
             raise BadInput(f"workers is {self.workers}; it must be from 1 to 64.")
-        if self.accelerator not in get_args(Accelerator):
-            raise BadInput(f"accelerator '{self.accelerator}' is not one of {', '.join(get_args(Accelerator))}.")
+
+
+def parse_accelerator(name: str) -> Accelerator:
+    """The accelerator of that name.
+
+    Raises:
+        BadInput: There is none.
+    """
+    known: dict[str, Accelerator] = {accelerator: accelerator for accelerator in get_args(Accelerator)}
+    if name not in known:
+        raise BadInput(f"accelerator '{name}' is not known.", remedy=f"Give one of: {', '.join(known)}.")
+    return known[name]
 
 
 def parse_node_selector(labels: Sequence[str]) -> dict[str, str]:
