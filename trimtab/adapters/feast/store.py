@@ -43,7 +43,7 @@ from trimtab.sessions.history import (
     unit_state,
 )
 from trimtab.sessions.inputs import history_features
-from trimtab.sessions.spec import DatasetSpec
+from trimtab.sessions.spec import DatasetSpec, dump_spec
 
 _ROW: Final = "row_number"
 
@@ -90,7 +90,8 @@ class FeastFeatureStore:
         """
         path = self._folder / spec.name / f"history-{snapshot_id}.parquet"
         definitions = define(spec, str(path))
-        _write_parquet(history_states(frame, spec), path)
+        _write(path.with_name("spec.yaml"), dump_spec(spec).encode())  # with the file, all that `feature_repo` needs
+        _write(path, _parquet(history_states(frame, spec)))
         service = model_service(definitions, spec)
         self._apply(spec, [*definitions.objects(), service])
 
@@ -295,8 +296,15 @@ def _answer(columns: Mapping[str, Sequence[Any]], rows: int, features: Sequence[
     return pd.DataFrame(values, columns=list(features), copy=False)
 
 
-def _write_parquet(states: pd.DataFrame, path: Path) -> None:
+def _write(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there, so that a reader sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.Table.from_pandas(states, preserve_index=False), part, compression="zstd")
+    part.write_bytes(content)
     part.replace(path)
+
+
+def _parquet(states: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(states, preserve_index=False), buffer, compression="zstd")
+    return buffer.getvalue()
