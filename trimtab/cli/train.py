@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    *,
     data: Annotated[str, typer.Option("--data", help="CSV or Parquet file of sessions; needs --spec.")] = "",
     spec: Annotated[str, typer.Option("--spec", help="Dataset spec: a YAML file or a shipped name.")] = "",
     snapshot: Annotated[str, typer.Option("--snapshot", help="Id of a snapshot, instead of --data.")] = "",

@@ -5,6 +5,7 @@ is code, so loading it runs none.
 """
 
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -216,6 +217,12 @@ class ConversionModel:
             preprocessor.load_state_dict(tensors["preprocessor"])
             network = build_network(manifest.shape, manifest.options)
             network.load_state_dict(tensors["network"])
-        except (ValidationError, OSError, RuntimeError, KeyError, EOFError) as error:
-            raise BadInput(f"the model in '{folder}' cannot be read: {error}", remedy="Train it again.") from error
+        except (ValidationError, pickle.UnpicklingError, OSError, RuntimeError, KeyError, EOFError) as error:
+            raise BadInput(
+                f"the model in '{folder}' cannot be read: {_first_line(error)}", remedy="Train it again."
+            ) from error
         return ConversionModel(manifest, preprocessor, network)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -26,6 +26,8 @@ Schedule = Literal["cosine", "onecycle", "constant"]
 OnEpoch = Callable[[int, float], bool]
 
 EVALUATION_ROWS = 4096
+STEPS_PER_EPOCH = 20  # an epoch with fewer steps gets smaller batches
+SMALLEST_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class FitOptions:
 
     Attributes:
         epochs: Most passes over the training rows.
-        batch_size: Rows per step; halved until it fits the training rows.
+        batch_size: Most rows per step; halved where few training rows would make an epoch of too few steps.
         learning_rate: Highest learning rate of the schedule.
         weight_decay: Decoupled decay of weight matrices.
         schedule: Shape of the learning rate over all steps.
@@ -49,8 +51,8 @@ class FitOptions:
     weight_decay: float = 0.02
     schedule: Schedule = "onecycle"
     warmup: float = 0.15
-    patience: int = 4
-    averaging: float = 0.0
+    patience: int = 5
+    averaging: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -279,8 +281,8 @@ def _masked_log_loss(network: nn.Module, padded: _Padded, placement: Placement) 
 
 
 def _batch_size(wanted: int, rows: int) -> int:
-    """The wanted size, halved until at least four batches fit."""
-    while wanted > 16 and wanted * 4 > rows:
+    """The wanted size, halved until an epoch has enough steps: few rows need smaller batches to be learned from."""
+    while wanted > SMALLEST_BATCH and wanted * STEPS_PER_EPOCH > rows:
         wanted //= 2
     return max(1, min(wanted, rows))
 

@@ -45,13 +45,13 @@ class NetworkOptions:
     """
 
     kind: NetworkKind = "plr_mlp"
-    width: int = 192
+    width: int = 128
     depth: int = 2
     dropout: float = 0.1
-    frequencies: int = 12
-    frequency_scale: float = 0.15
-    embedding: int = 6
-    category_embedding: int = 6
+    frequencies: int = 6
+    frequency_scale: float = 0.1
+    embedding: int = 4
+    category_embedding: int = 4
 
 
 class Categories(nn.Module):

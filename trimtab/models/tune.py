@@ -237,8 +237,8 @@ SPACE: dict[str, Callable[[optuna.Trial, str], Param]] = {
     "learning_rate": lambda trial, name: trial.suggest_float(name, 5e-4, 8e-3, log=True),
     "weight_decay": lambda trial, name: trial.suggest_float(name, 1e-3, 0.3, log=True),
     "dropout": lambda trial, name: trial.suggest_float(name, 0.0, 0.4),
-    "frequency_scale": lambda trial, name: trial.suggest_float(name, 0.03, 0.6, log=True),
-    "width": lambda trial, name: trial.suggest_categorical(name, [96, 192, 320]),
+    "frequency_scale": lambda trial, name: trial.suggest_float(name, 0.02, 0.4, log=True),
+    "width": lambda trial, name: trial.suggest_categorical(name, [64, 128, 256]),
     "depth": lambda trial, name: trial.suggest_int(name, 1, 3),
     "batch_size": lambda trial, name: trial.suggest_categorical(name, [512, 1024]),
 }

@@ -126,7 +126,7 @@ def run(config: Config, ports: Ports) -> Result:
         rng=np.random.default_rng([config.seed, 3]),
         resamples=config.resamples,
     )
-    folds = _folds(frame, spec, recipe, placement, config, ports)
+    folds = _folds(frame, spec, recipe=recipe, placement=placement, config=config, ports=ports)
     bundle = trained.model.save(_bundle_folder(config, ports))
     result = Result(
         bundle=str(bundle),
@@ -179,7 +179,7 @@ def _reporter(ports: Ports, epochs: int) -> OnEpoch:
 
 
 def _folds(
-    frame: pd.DataFrame, spec: DatasetSpec, recipe: Recipe, placement: Placement, config: Config, ports: Ports
+    frame: pd.DataFrame, spec: DatasetSpec, *, recipe: Recipe, placement: Placement, config: Config, ports: Ports
 ) -> tuple[FoldScore, ...]:
     if not config.folds:
         return ()
