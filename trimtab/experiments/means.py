@@ -71,9 +71,9 @@ def compare_means(
     """Compare a mean or a ratio between two arms, by Welch's t.
 
     Estimand: the difference, absolute and relative, of the metric's expectation. The variances may differ. Source:
-    Welch (1947); for ratios Deng, Knoblich and Lu (2018), "Applying the delta method in metric analytics", section 3;
+    Welch (1947); for ratios Deng, Knoblich and Lu (2018), "Applying the delta method in metric analytics";
     for the covariate Deng, Xu, Kohavi and Walker (2013), "Improving the sensitivity of online controlled experiments by
-    utilizing pre-experiment data", equations 4 and 5. Each arm's estimate is moved by theta times the distance of its
+    utilizing pre-experiment data", section 3. Each arm's estimate is moved by theta times the distance of its
     covariate from the pooled one, theta being the pooled regression coefficient.
 
     Args:

@@ -90,7 +90,7 @@ class Moments:
         return cls((column,), n, np.array([mean], dtype=float), np.array([[variance * max(n - 1, 0)]], dtype=float))
 
     def merge(self, other: "Moments") -> "Moments":
-        """Moments of both groups together (Chan, Golub, LeVeque 1983, equation 2.1).
+        """Moments of both groups together by the pairwise update of Chan, Golub and LeVeque (1983).
 
         Raises:
             BadInput: The groups have different columns.
