@@ -79,7 +79,7 @@ class FeastFeatureStore:
         self._online_store = online_store
         self._now = now
         self._stores: dict[str, FeatureStore] = {}
-        self._services: dict[str, FeatureService] = {}
+        self._services: dict[tuple[str, int | None], FeatureService] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def prepare(self, snapshot_id: str, frame: pd.DataFrame, spec: DatasetSpec) -> None:
@@ -225,15 +225,20 @@ class FeastFeatureStore:
 
     def _service(self, spec: DatasetSpec, version: int | None = None) -> FeatureService:
         """A service, looked up once; where it is not known, the registry is read again."""
-        name = service_name(spec, version)
-        if name not in self._services:
+        key, name = (spec.name, version), service_name(spec, version)
+        if key not in self._services:
             store = self._feast(spec)
             try:
-                self._services[name] = store.get_feature_service(name, allow_cache=True)
+                self._services[key] = store.get_feature_service(name, allow_cache=True)
             except FeastObjectNotFoundException:
-                store.refresh_registry()
-                self._services[name] = self._newest_service(spec, name)
-        return self._services[name]
+                self._refresh(spec)
+                self._services[key] = self._newest_service(spec, name)
+        return self._services[key]
+
+    def _refresh(self, spec: DatasetSpec) -> None:
+        """Read the registry again, and forget the services that came from the old one."""
+        self._feast(spec).refresh_registry()
+        self._services.clear()
 
     def _newest_service(self, spec: DatasetSpec, name: str) -> FeatureService:
         try:
@@ -246,10 +251,9 @@ class FeastFeatureStore:
 
     def _history_path(self, spec: DatasetSpec) -> str:
         """The offline file that the views point at now, by whichever process prepared it."""
-        store = self._feast(spec)
-        store.refresh_registry()
+        self._refresh(spec)
         try:
-            return str(store.get_feature_view(UNIT_VIEW).batch_source.path)
+            return str(self._feast(spec).get_feature_view(UNIT_VIEW).batch_source.path)
         except FeastObjectNotFoundException as error:
             raise NotFound(
                 f"the feature store knows no history of '{spec.name}'.",
