@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trimtab.adapters import files
 from trimtab.adapters.files import FileSnapshotStore
 from trimtab.errors import TrimtabError
 from trimtab.sessions.snapshots import snapshot_id
@@ -71,7 +70,7 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pyt
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TrimtabError, match="No space left"):
         _put(tmp_path)
     assert list(tmp_path.iterdir()) == []

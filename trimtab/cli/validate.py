@@ -1,13 +1,16 @@
 """`trimtab validate`: is this file fit for use, and why not."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from trimtab.cli import console
-from trimtab.sessions.validation import Finding
+
+if TYPE_CHECKING:
+    from trimtab.sessions.validation import Finding
+    from trimtab.steps.validate import Result
 
 _MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
 
@@ -16,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "validate",
-        epilog="Example: trimtab validate --data sessions.csv --spec spec.yaml",
+        epilog=f"Example: trimtab validate --data sessions.csv --spec spec.yaml\n\n{console.EXIT_CODES}",
     )(validate)
 
 
@@ -40,36 +43,36 @@ def validate(
     console.emit(result, as_json=as_json, render=lambda: _render(result))
 
 
-def _render(result: object) -> None:
-    """Three lines of numbers, then one line per finding."""
-    from trimtab.steps.validate import Result
-
-    assert isinstance(result, Result)
+def _render(result: "Result") -> None:
+    """A line of numbers, where things are, then a line per finding."""
     out = console.out
-    out.print(f"[bold]{result.spec}[/]  {result.data}", highlight=False)
+    out.print(Text.assemble((result.spec, "bold"), f"  {result.data}"), soft_wrap=True)
     out.print(
-        f"  [green]{result.rows:,}[/] rows accepted, "
-        + (f"[red]{result.rejected:,} rejected[/]" if result.rejected else "none rejected")
-        + f"; {result.conversion_rate:.2%} convert; {result.inputs} model inputs",
-        highlight=False,
+        Text.assemble(
+            f"{result.read:,} rows read, ",
+            (f"{result.rows:,} accepted", "green"),
+            ", ",
+            (f"{result.rejected:,} rejected", "red" if result.rejected else ""),
+            f"; {result.conversion_rate:.2%} convert; {result.inputs} model inputs",
+        )
     )
-    out.print(f"  snapshot [bold]{result.snapshot_id}[/]", highlight=False)
+    out.print(Text.assemble("snapshot ", (result.snapshot_id, "bold")))
     if result.quarantine:
-        out.print(f"  rejected rows, with reasons: {result.quarantine}", highlight=False, soft_wrap=True)
+        out.print(Text(f"rejected rows, with reasons: {result.quarantine}"), soft_wrap=True)
     if result.findings:
         out.print()
         out.print(_findings(result.findings))
 
 
-def _findings(findings: tuple[Finding, ...]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(width=3, justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, max_width=24)
+def _findings(findings: "tuple[Finding, ...]") -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
         mark, style = _MARKS[finding.severity]
         text = Text(finding.message, style="dim" if finding.severity == "info" else "")
         if finding.remedy:
-            text.append(f"\n{finding.remedy}", style="dim")
+            text.append(f"\n→ {finding.remedy}", style="dim")
         table.add_row(Text(mark, style=style), Text(finding.column or finding.check, style="bold"), text)
     return table

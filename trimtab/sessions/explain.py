@@ -54,7 +54,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _clause(problem: Any, schema: Schema) -> str:
-    """What is wrong in one place, e.g. `columns.lcp: 'lair' is not a field of a kpi; did you mean 'layer'?`."""
+    """What is wrong in one place, e.g. `columns.lcp: 'lair' is not a field of role 'kpi'; did you mean 'layer'?`."""
     kind, location, context = problem["type"], list(problem["loc"]), problem.get("ctx", {})
     about_field = kind in {"extra_forbidden", "missing"}
     name = str(location.pop()) if about_field else ""
@@ -82,7 +82,7 @@ def _resolve(schema: Schema, location: list[Any]) -> tuple[str, str, list[str]]:
     for part in location:
         node = _target(node, schema)
         if "discriminator" in node:
-            owner = f" of a {part}"
+            owner = f" of role '{part}'"
             node = {"$ref": node["discriminator"]["mapping"].get(part, "")}
             continue
         path.append(str(part))

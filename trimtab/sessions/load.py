@@ -26,6 +26,7 @@ from trimtab.sessions.spec import FileFormat
 _DELIMITERS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 _ARCHIVES = {b"PK\x03\x04": "a spreadsheet or zip archive", b"\xd0\xcf\x11\xe0": "an old spreadsheet"}
 # A field longer than this is a quote that was never closed, not a value.
+_LONGEST_HEADER = 1024 * 1024
 _LONGEST_RECORD = 16 * 1024 * 1024
 
 
@@ -124,7 +125,7 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _read_csv(path: Path, csv_format: FileFormat) -> Table:
-    content = _content(path)
+    content = _content(path).lstrip(b"\r\n")
     if not content.strip():
         raise BadInput(f"'{path}' is empty.", remedy="Export the data again; the first line must name the columns.")
     names = _header(path, content, csv_format.delimiter)
@@ -137,7 +138,7 @@ def _read_csv(path: Path, csv_format: FileFormat) -> Table:
 
     try:
         data = arrow_csv.read_csv(
-            io.BytesIO(content),
+            io.BytesIO(content),  # begins with the header: leading empty lines are gone
             # One thread: only then does the reader number the rows that it refuses.
             read_options=arrow_csv.ReadOptions(
                 use_threads=False, column_names=names, skip_rows_after_names=1, block_size=_LONGEST_RECORD
@@ -183,8 +184,8 @@ def _content(path: Path) -> bytes:
 
 
 def _header(path: Path, content: bytes, delimiter: str) -> list[str]:
-    first = content.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8")
-    names = [name.strip() for name in _cells(first.rstrip("\r"), delimiter)]
+    start = io.StringIO(content[:_LONGEST_HEADER].decode("utf-8", errors="ignore"), newline="")
+    names = [name.strip() for name in next(csv.reader(start, delimiter=delimiter))]
     if len(names) > 1:
         return names
     for other, shown in _DELIMITERS.items():

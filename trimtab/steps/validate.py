@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimtab.errors import BadInput
 from trimtab.ports import Ports
 from trimtab.sessions.load import read_table
 from trimtab.sessions.privacy import load_key
@@ -97,11 +98,16 @@ def _write_quarantine(validated: Validated, config: Config, home: Path) -> str:
     """Write the rejected rows in one move; returns the path, or nothing where there are none."""
     stem = re.sub(r"[^\w.-]+", "-", Path(config.data).stem)
     path = Path(config.quarantine) if config.quarantine else home / "quarantine" / f"{stem}.csv"
-    if not validated.rejected:
-        path.unlink(missing_ok=True)  # of an earlier, worse version of this file
+    if not validated.rejected and not path.is_file():
         return ""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    validated.quarantine.to_csv(part, index=False)
-    part.replace(path)
-    return str(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Without a bad row the file of an earlier version of the data is overwritten too: it must not mislead.
+        validated.quarantine.to_csv(part, index=False)
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"the quarantine file '{path}' cannot be written: {error.strerror}.", remedy="Choose another place."
+        ) from error
+    return str(path) if validated.rejected else ""

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from trimtab.sessions.inputs import has_history
 from trimtab.sessions.spec import AttributeColumn, DatasetSpec, IgnoredColumn, TreatmentColumn
 from trimtab.sessions.validation.findings import Finding
 from trimtab.sessions.validation.leakage import column_auc
@@ -14,7 +15,6 @@ _MANY_VALUES = 1_000
 _MOSTLY_UNIQUE = 0.5
 _OFTEN_MISSING = 0.5
 _ASSIGNMENT_Z = 4.0
-_LEAK_REMEDY = "Is it known before the outcome? If not: `known_at: session_end`, or role 'ignore'."
 
 
 def duplicate_rows(frame: pd.DataFrame, spec: DatasetSpec) -> list[Finding]:
@@ -85,7 +85,9 @@ def leaks(frame: pd.DataFrame, spec: DatasetSpec) -> list[Finding]:
             findings.append(Finding("warning", "copy", name, message, rows=len(frame)))
         else:
             message += "a likely leak."
-            findings.append(Finding("warning", "leak", name, message, _LEAK_REMEDY, len(frame)))
+            late = "" if spec.prediction_time == "session_end" else "`known_at: session_end` or "
+            remedy = f"If it is not known before the outcome, give it {late}role 'ignore'."
+            findings.append(Finding("warning", "leak", name, message, remedy, len(frame)))
     return findings
 
 
@@ -96,10 +98,9 @@ def late_columns(spec: DatasetSpec) -> list[Finding]:
     late = [name for name, column in spec.measures.items() if column.known_at == "session_end"]
     if not late:
         return []
-    use = "only a unit's earlier sessions count" if spec.unit and spec.timestamp else "not used"
-    return [
-        Finding("info", "known_at", "", f"{_names(late)} known only at session end: no input at request time, {use}.")
-    ]
+    history = "; their means over a unit's earlier sessions are" if has_history(spec) else ""
+    message = f"{_names(late)} known only at session end: not a model input at request time{history}."
+    return [Finding("info", "known_at", "", message)]
 
 
 def balance(frame: pd.DataFrame, spec: DatasetSpec) -> list[Finding]:

@@ -77,17 +77,14 @@ def plain_text(column: pa.ChunkedArray, missing: tuple[str, ...]) -> pa.ChunkedA
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
-        whole = pc.all(pc.equal(pc.trunc(column), column)).as_py()
-        column = column.cast(pa.int64(), safe=False) if whole and not _has_nan(column) else column
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        whole = pc.all(pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 2.0**53))).as_py()
+        column = column.cast(pa.int64()) if whole else column
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
     text = pc.if_else(pc.is_in(text, pa.array(missing, pa.string())), pa.scalar(None, pa.string()), text)
     lower = pc.utf8_lower(text)
     truths = pc.all(pc.is_in(pc.unique(lower).drop_null(), pa.array(["true", "false"]))).as_py()
     return lower if truths else text
-
-
-def _has_nan(column: pa.ChunkedArray) -> bool:
-    return bool(pc.any(pc.is_nan(column)).as_py())
 
 
 def _read_text(table: Table, name: str, spec: DatasetSpec) -> Cells:
@@ -133,43 +130,31 @@ def _floats(values: pa.ChunkedArray, name: str) -> pd.Series:
 
 def _read_time(table: Table, name: str, spec: DatasetSpec) -> Cells:
     timezone = spec.named(TimestampColumn)[name].timezone
-    source = table.data.column(name)
-    if pa.types.is_timestamp(source.type) or pa.types.is_date(source.type):
-        aware = pa.types.is_timestamp(source.type) and source.type.tz is not None
-        written = source.cast(pa.string())
-        times = pd.Series(pd.to_datetime(source.cast(pa.timestamp("ns", "UTC" if aware else None)).to_pandas()))
-        if aware:
-            return times.rename(name), None
-        zoned = np.zeros(len(times), dtype=bool)
-    else:
-        written = plain_text(source, spec.format.missing)
-        zoned = _truth(
-            pc.and_(pc.match_substring_regex(written, _ZONE), pc.match_substring_regex(written, _TIME_OF_DAY))
-        )
-        times = pd.Series(pd.NaT, index=range(len(written)), dtype="datetime64[ns]")
+    written = plain_text(table.data.column(name), spec.format.missing)
     present = _truth(pc.is_valid(written))
+    zoned = _truth(pc.and_(pc.match_substring_regex(written, _ZONE), pc.match_substring_regex(written, _TIME_OF_DAY)))
+    local = present & ~zoned
     if timezone is None and present.any() and not zoned.any():
         raise BadInput(
-            f"column '{name}' (timestamp) of '{table.path}' has no time zone in any row, e.g. "
-            f"'{written.drop_null()[0]}'.",
+            f"column '{name}' (timestamp) of '{table.path}' has no time zone in any row, "
+            f"e.g. '{written.drop_null()[0]}'.",
             remedy=f"Declare it in the spec: `{name}: {{role: timestamp, timezone: Europe/Berlin}}` (an IANA name), "
             "or write times with an offset such as 2026-11-22T14:00:00+01:00.",
         )
     text = written.to_pandas()
-    result = pd.Series(pd.NaT, index=range(len(written)), dtype="datetime64[ns, UTC]")
-    result[zoned] = pd.to_datetime(text[zoned], format="ISO8601", errors="coerce", utc=True)
-    local = present & ~zoned
-    if times.isna().all() and local.any():
-        times[local] = pd.to_datetime(text[local], format="ISO8601", errors="coerce")
+    times = pd.Series(pd.NaT, index=text.index, dtype="datetime64[ns, UTC]", name=name)
+    times[zoned] = pd.to_datetime(text[zoned], format="ISO8601", errors="coerce", utc=True)
+    clock = pd.to_datetime(text[local], format="ISO8601", errors="coerce")
     if timezone is not None:
-        placed = times[local].dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-        result[local] = placed.dt.tz_convert("UTC")
+        times[local] = clock.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
+    unplaced = np.zeros(len(text), dtype=bool)
+    unplaced[local] = clock.notna()
     what = np.where(
-        local & times.notna().to_numpy(),
+        unplaced,
         "has no time zone" if timezone is None else f"is twice or never on the clock in {timezone}",
         "is not an ISO 8601 time such as 2026-11-22T14:00:00Z",
     )
-    return result.rename(name), _defect(name, "time", present & result.isna().to_numpy(), written, what)
+    return times, _defect(name, "time", present & times.isna().to_numpy(), written, what)
 
 
 def _read_binary(table: Table, name: str, spec: DatasetSpec) -> Cells:

@@ -1,31 +1,37 @@
 """The rejected rows, as they were read, with every reason: nothing vanishes, and nobody's data leak this way."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from trimtab.sessions.load import Table
 from trimtab.sessions.privacy import mask, pseudonym
 from trimtab.sessions.validation.findings import Defect, Finding
 
 _QUOTED = re.compile(r"'([^']*)'")
-_MOST_LINES_SHOWN = 3
+_DECIMAL_COMMA = re.compile(r"'[+-]?\d+,\d+' ")
+_MOST_SHOWN = 3
+_SAMPLE = 100
 
 
 def mask_details(defects: Iterable[Defect], *, personal: frozenset[str], key: bytes) -> list[Defect]:
     """The same defects with the values that they quote made safe to show."""
     masked = []
     for defect in defects:
-        hide = pseudonym if defect.column in personal else mask
-        details = [
-            _QUOTED.sub(lambda found, hide=hide: f"'{hide(found[1], key)}'", str(text))  # type: ignore[misc]
-            for text in defect.details
-        ]
-        masked.append(Defect(defect.column, defect.check, defect.rows, np.array(details, dtype=object)))
+        hide = partial(_hide_quoted, hide=pseudonym if defect.column in personal else mask, key=key)
+        codes, texts = pd.factorize(defect.details)
+        details = np.array([hide(str(text)) for text in texts], dtype=object)[codes]
+        masked.append(Defect(defect.column, defect.check, defect.rows, details))
     return masked
+
+
+def _hide_quoted(text: str, *, hide: Callable[[str, bytes], str], key: bytes) -> str:
+    return _QUOTED.sub(lambda found: f"'{hide(found[1], key)}'", text)
 
 
 def malformed_defect(table: Table) -> Defect | None:
@@ -70,36 +76,51 @@ def rejected_rows(table: Table, defects: list[Defect], *, personal: frozenset[st
 
 
 def defect_findings(defects: list[Defect], table: Table) -> list[Finding]:
-    """One finding per column and check, with the first cases quoted."""
+    """One finding per column and check: the most frequent complaints, and the lines of the first rows with them."""
     if not defects:
         return []
-    lines = table.lines()
-    records = np.concatenate([table.records, [row.record for row in table.malformed]]).astype(np.int64)
-    findings = []
-    for defect in defects:
-        first = "; ".join(
-            f"{text} ({'line' if table.delimiter else 'row'} {lines[records[row]]})"
-            for row, text in zip(defect.rows[:_MOST_LINES_SHOWN], defect.details[:_MOST_LINES_SHOWN], strict=True)
-        )
-        more = len(defect.rows) - _MOST_LINES_SHOWN
-        findings.append(
-            Finding(
-                "error",
-                defect.check,
-                defect.column,
-                first + (f"; and {more:,} more" if more > 0 else "") + ".",
-                _REMEDIES.get(defect.check, "Mend the rows in the quarantine file, or leave them out."),
-                len(defect.rows),
-            )
-        )
-    return findings
+    lines = table.lines()[_records(table)]
+    word = "line" if table.delimiter else "row"
+    return [
+        Finding("error", defect.check, defect.column, _summary(defect, lines, word), _remedy(defect), len(defect.rows))
+        for defect in defects
+    ]
+
+
+def _records(table: Table) -> NDArray[np.int64]:
+    """Where in the file each row of the table is, then each malformed line."""
+    return np.concatenate([table.records, [row.record for row in table.malformed]]).astype(np.int64)
+
+
+def _summary(defect: Defect, lines: NDArray[np.int64], word: str) -> str:
+    """E.g. `'n/a' is not a number (lines 3, 7 and 9); 'slow' is not a number (line 12)`."""
+    codes, texts = pd.factorize(defect.details)
+    frequent = np.argsort(-np.bincount(codes), kind="stable")
+    clauses = []
+    for code in frequent[:_MOST_SHOWN]:
+        at = [f"{line}" for line in np.sort(lines[defect.rows[codes == code]])]
+        shown = ", ".join(at[:_MOST_SHOWN]) + (f" and {len(at) - _MOST_SHOWN:,} more" if len(at) > _MOST_SHOWN else "")
+        clauses.append(f"{texts[code]} ({word if len(at) == 1 else word + 's'} {shown})")
+    rest = int(np.isin(codes, frequent[_MOST_SHOWN:]).sum())
+    return (
+        "; ".join(clauses)
+        + (f"; and {rest:,} more {word}s" if rest > 1 else f"; and 1 more {word}" if rest else "")
+        + "."
+    )
+
+
+def _remedy(defect: Defect) -> str:
+    if defect.check == "number" and all(_DECIMAL_COMMA.match(str(text)) for text in defect.details[:_SAMPLE]):
+        return 'Write `format: {decimal: ","}` in the spec.'
+    return _REMEDIES.get(defect.check, "Mend the rows, or leave them out.")
 
 
 _REMEDIES = {
-    "number": "Mend the cells, add their text to `format: {missing: [...]}`, or make the column an attribute.",
+    "number": "Mend the cells; if the text stands for missing, add it to `format: {missing: [...]}` in the spec.",
     "time": "Write times as ISO 8601 with an offset.",
-    "range": "Mend the cells, or widen the limits of the column in the spec.",
-    "missing": "Fill the cells, or make the column nullable in the spec.",
+    "range": "Mend the cells, or widen the column's limits in the spec.",
+    "category": "Mend the cells, or add the value to the column's `categories` in the spec.",
+    "missing": "Fill the cells; a KPI or an attribute may be `nullable: true` in the spec.",
     "repeated": "Keep one row per id; the first one was kept.",
     "fields": "Quote values that contain the delimiter or a line break.",
 }

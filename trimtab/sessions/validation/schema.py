@@ -104,7 +104,8 @@ def _defects(failures: pd.DataFrame, unread: dict[str, np.ndarray]) -> list[Defe
         elif rule == "field_uniqueness":
             check, details = _REPEATED, np.array([f"'{value}' is the id of an earlier row" for value in values], object)
         else:
-            check = "infinite" if rule == "infinite" else "range"
+            limit = str(rule).startswith(("above", "below"))
+            check = "infinite" if rule == "infinite" else "range" if limit else "category"
             details = np.array([f"{_shown(value)} is {rule}" for value in values], dtype=object)
         if len(rows):
             defects.append(Defect(str(column), check, rows, details))
