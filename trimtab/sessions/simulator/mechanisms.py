@@ -25,7 +25,11 @@ MECHANISMS: dict[str, Mechanism] = {}
 
 
 def propagate(
-    context: Context, noise: Mapping[str, Array], *, scale: Mapping[str, float] | None = None
+    context: Context,
+    noise: Mapping[str, Array],
+    *,
+    scale: Mapping[str, float] | None = None,
+    held: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """Compute all request-time KPIs.
 
@@ -33,13 +37,17 @@ def propagate(
         context: Circumstances of the visits.
         noise: Each mechanism's own standard normal noise, shape [visits].
         scale: Interventions: KPI to the factor that its mechanism is multiplied by. What depends on it follows.
+        held: KPIs that keep these values whatever their causes do.
 
     Returns:
         KPI name to values within the spec's bounds, float32, shape [visits].
     """
-    scale = scale or {}
+    scale, held = scale or {}, held or {}
     values: dict[str, Array] = {}
     for name, mechanism in MECHANISMS.items():
+        if name in held:
+            values[name] = held[name]
+            continue
         result = mechanism(context, values, noise[name])
         values[name] = clip(name, result * np.float32(scale[name]) if name in scale else result)
     return values

@@ -13,7 +13,7 @@ import numpy as np
 
 from trimtab.sessions.simulator.catalogue import Array, categories, clip, improvement, request_kpis, spec
 from trimtab.sessions.simulator.drift import named
-from trimtab.sessions.simulator.mechanisms import propagate
+from trimtab.sessions.simulator.mechanisms import MECHANISMS, propagate
 from trimtab.sessions.simulator.outcome import (
     Outcome,
     loyalty_log_odds,
@@ -138,24 +138,34 @@ def weighted_auc(scores: Array, *, positive: Array) -> float:
 def kpi_effects(config: WorldConfig, block: Block) -> tuple[KpiEffect, ...]:
     """Direct and total effect of improving each KPI, in the order of the spec."""
     before = float(conversion_probability(config, block, block.kpis).mean())
-    base_scale = named(config.drift).scale
+
+    def gain(kpis: Mapping[str, Array]) -> float:
+        return float(conversion_probability(config, block, kpis).mean()) - before
+
     effects = []
     for name, kpi in spec().kpis.items():
-        direct, total = {}, {}
-        for level in LEVELS:
-            key = f"{level:.0%}"
-            direct[key] = total[key] = 0.0
-            if name not in request_kpis():
-                continue
+        direct = {f"{level:.0%}": 0.0 for level in LEVELS}
+        total = dict(direct)
+        for level in LEVELS if name in request_kpis() else ():
             factor = improvement(kpi, level)
-            held = {**block.kpis, name: clip(name, block.kpis[name] * np.float32(factor))}
-            moved = propagate(
-                block.context, block.noise, scale={**base_scale, name: base_scale.get(name, 1.0) * factor}
-            )
-            direct[key] = float(conversion_probability(config, block, held).mean()) - before
-            total[key] = float(conversion_probability(config, block, moved).mean()) - before
+            direct[f"{level:.0%}"] = gain(_alone(block, name, factor))
+            total[f"{level:.0%}"] = gain(_propagated(config, block, name, factor))
         effects.append(KpiEffect(name, kpi.controllable, direct, total))
     return tuple(effects)
+
+
+def _alone(block: Block, name: str, factor: float) -> dict[str, Array]:
+    """The block's KPIs with one of them multiplied and all others held."""
+    return {**block.kpis, name: clip(name, block.kpis[name] * np.float32(factor))}
+
+
+def _propagated(config: WorldConfig, block: Block, name: str, factor: float) -> dict[str, Array]:
+    """The block's KPIs with one mechanism multiplied; what comes before it in causal order cannot change."""
+    scale = dict(named(config.drift).scale)
+    scale[name] = scale.get(name, 1.0) * factor
+    order = list(MECHANISMS)
+    earlier = {cause: block.kpis[cause] for cause in order[: order.index(name)]}
+    return propagate(block.context, block.noise, scale=scale, held=earlier)
 
 
 def conversion_probability(config: WorldConfig, block: Block, kpis: Mapping[str, Array]) -> Array:
