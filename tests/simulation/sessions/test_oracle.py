@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trimtab.sessions.simulator import Simulation, WorldConfig, simulate
+from trimtab.sessions.simulator.catalogue import request_kpis
 from trimtab.sessions.simulator.truth import weighted_auc
 
 SIGMAS = 4.0  # of ten deciles the worst exceeds this once in a thousand runs
@@ -34,7 +35,7 @@ def test_no_single_number_known_in_time_gives_the_label_away(simulation: Simulat
     def auc(kpi: str) -> float:
         return weighted_auc(np.nan_to_num(simulation.sessions.kpis[kpi]), positive=labels)
 
-    assert max(abs(auc(kpi) - 0.5) for kpi in ("cart_items", "dwell_s", "lcp_ms", "api_checkout_ms")) < 0.3
+    assert max(abs(auc(kpi) - 0.5) for kpi in request_kpis()) < 0.3
     assert auc("checkout_steps") > 0.95
 
 

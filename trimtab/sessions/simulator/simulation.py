@@ -52,7 +52,7 @@ class WorldConfig:
 
     Attributes:
         sessions: Number of sessions, exactly.
-        seed: Seed of all randomness; equal configurations give equal bytes.
+        seed: Seed of all randomness; equal configurations give equal bytes (with one numpy on one kind of processor).
         drift: Name of a drift, see `drift.DRIFTS`.
         start: First day of the window, in UTC.
         days: Length of the window.
