@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trimtab.errors import BadInput
-from trimtab.sessions.explain import explain, load_mapping, suggestion
+from trimtab.sessions.explain import explain, explain_yaml, load_mapping, suggestion
 
 KnownAt = Literal["request", "session_end"]
 Direction = Literal["lower", "higher"]
@@ -363,9 +363,8 @@ def load_spec(name_or_path: str) -> DatasetSpec:
     try:
         raw = load_mapping(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).replace(' in "<unicode string>"', "").split())
         raise BadInput(
-            f"spec '{path}' is not valid YAML: {problem}.",
+            f"spec '{path}' is not valid YAML: {explain_yaml(error)}.",
             remedy="Mend that line; text with a colon, comma or brace needs quotes.",
         ) from error
     if not isinstance(raw, dict):
