@@ -9,6 +9,7 @@ import pytest
 
 from trimtab.adapters.feast.layout import RowLayout
 from trimtab.adapters.feast.sqlite import SqliteRecords
+from trimtab.errors import Unavailable
 
 LAYOUT = RowLayout(("a",), ("int64_val",))
 
@@ -76,6 +77,12 @@ def test_threads_read_while_one_writes(records: SqliteRecords) -> None:
         reader.join()
     assert torn == []
     assert records.fetch("view", ["a"]) == [record(99, 99)]
+
+
+def test_broken_file_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "online.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable, match=r"online\.db"):
+        SqliteRecords(tmp_path / "online.db")
 
 
 WRITER = """

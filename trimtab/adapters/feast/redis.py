@@ -8,6 +8,7 @@ newer records and the `RENAME`, milliseconds, can be lost by a materialisation.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import uuid4
 
 from feast import RepoConfig
 from feast.repo_config import FeastConfigBaseModel
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 _BATCH: Final = 2_000  # records per command: about 800 kB, small beside the server's other work
+_ABANDONED_SECONDS: Final = 3_600  # what a writer that died has left goes by itself
 _LAYOUTS: Final = "trimtab:feature-layouts"
 
 
@@ -95,21 +97,22 @@ class RedisRecords:
 
     def replace(self, table: str, keys: Sequence[str], records: Sequence[bytes], *, until: int) -> None:
         """Write the records beside the old content, copy what was pushed after `until`, and swap."""
-        beside = f"{table}:next"
+        beside = f"{table}:{uuid4().hex}"
         content = dict(zip(keys, records, strict=True))
+        self._write(beside, content, expires=True)
         try:
-            self._redis.unlink(beside)
-            self._write(beside, content)
             newer = {
                 key.decode(): record
                 for key, record in self._redis.hscan_iter(table, count=_BATCH)
                 if header(record).pushed and _event(record) > until
             }
-            self._write(beside, newer)
-            if content or newer:
-                self._redis.rename(beside, table)
-            else:
-                self._redis.unlink(table)
+            self._write(beside, newer, expires=True)
+            with self._redis.pipeline(transaction=True) as swap:
+                if content or newer:
+                    swap.persist(beside).rename(beside, table)
+                else:
+                    swap.unlink(table)
+                swap.execute()
         except self._failure as error:
             raise self._unavailable() from error
 
@@ -126,7 +129,7 @@ class RedisRecords:
     def drop(self, table: str) -> None:
         """Remove a view's records."""
         try:
-            self._redis.unlink(table, f"{table}:next")
+            self._redis.unlink(table)
         except self._failure as error:
             raise self._unavailable() from error
 
@@ -145,11 +148,13 @@ class RedisRecords:
             raise self._unavailable() from error
         return RowLayout.parse(bytes(text).decode()) if isinstance(text, bytes) else None
 
-    def _write(self, table: str, content: dict[str, bytes]) -> None:
+    def _write(self, table: str, content: dict[str, bytes], *, expires: bool = False) -> None:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for part in _parts(content):
                     pipeline.hset(table, mapping=part)
+                    if expires:
+                        pipeline.expire(table, _ABANDONED_SECONDS)
                     pipeline.execute()
         except self._failure as error:
             raise self._unavailable() from error

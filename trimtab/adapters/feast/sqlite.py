@@ -1,5 +1,6 @@
 """Packed records in one SQLite file: readers in any number of processes while one writes."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from feast.repo_config import FeastConfigBaseModel
 
 from trimtab.adapters.feast.layout import RowLayout, header
 from trimtab.adapters.feast.packed import PackedOnlineStore, RecordStore
+from trimtab.errors import Unavailable
 
 _BUSY_SECONDS = 30.0
 _KEYS_PER_QUERY = 500  # below SQLite's limit of 999 variables in old builds
@@ -57,13 +59,17 @@ class SqliteRecords:
         self._path = path
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connection()
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(_SCHEMA)
+        with self._translated():
+            connection = self._connection()
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_SCHEMA)
 
     def fetch(self, table: str, keys: Sequence[str]) -> list[bytes | None]:
         """The record of each key, in order; None where there is none."""
-        connection = self._connection()
+        with self._translated():
+            return self._select(self._connection(), table, keys)
+
+    def _select(self, connection: sqlite3.Connection, table: str, keys: Sequence[str]) -> list[bytes | None]:
         if len(keys) == 1:
             row = connection.execute(
                 "SELECT record FROM records WHERE view = ? AND key = ?", (table, keys[0])
@@ -112,27 +118,40 @@ class SqliteRecords:
 
     def recall(self, layout_id: int) -> RowLayout | None:
         """The layout of an id, where it was kept."""
-        row = self._connection().execute("SELECT description FROM layouts WHERE id = ?", (layout_id,)).fetchone()
+        with self._translated():
+            row = self._connection().execute("SELECT description FROM layouts WHERE id = ?", (layout_id,)).fetchone()
         return RowLayout.parse(row[0]) if row else None
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+        # SQLite must not carry a connection into a forked process, as a server's workers are.
+        if connection is None or self._local.process != os.getpid():
             connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
             connection.execute("PRAGMA synchronous=NORMAL")
-            self._local.connection = connection
+            self._local.connection, self._local.process = connection, os.getpid()
         return connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
+        with self._translated():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+            yield
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"the online store {self._path} does not answer: {error}.",
+                remedy="Check that the disk has room and that no other program holds the file.",
+            ) from error
 
 
 def _rows(table: str, keys: Sequence[str], records: Sequence[bytes]) -> Iterator[tuple[str, str, int, int, bytes]]:

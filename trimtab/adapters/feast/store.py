@@ -253,12 +253,12 @@ class FeastFeatureStore:
         """The offline file that the views point at now, by whichever process prepared it."""
         self._refresh(spec)
         try:
-            return str(self._feast(spec).get_feature_view(UNIT_VIEW).batch_source.path)
+            path = str(self._feast(spec).get_feature_view(UNIT_VIEW).batch_source.path)
         except FeastObjectNotFoundException as error:
-            raise NotFound(
-                f"the feature store knows no history of '{spec.name}'.",
-                remedy="Run the features step on a snapshot first.",
-            ) from error
+            raise _no_history(spec) from error
+        if not Path(path).is_file():
+            raise _no_history(spec)
+        return path
 
     def _point_in_time(self, units: pd.Series, times: pd.Series, spec: DatasetSpec) -> pd.DataFrame:
         """History features at each unit and time, by position."""
@@ -298,6 +298,12 @@ def _answer(columns: Mapping[str, Sequence[Any]], rows: int, features: Sequence[
             column = values[:, position]
             column[np.isnan(column)] = NEVER_SEEN[name]
     return pd.DataFrame(values, columns=list(features), copy=False)
+
+
+def _no_history(spec: DatasetSpec) -> NotFound:
+    return NotFound(
+        f"the feature store knows no history of '{spec.name}'.", remedy="Run the features step on a snapshot first."
+    )
 
 
 def _write(path: Path, content: bytes) -> None:
