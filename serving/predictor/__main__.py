@@ -4,6 +4,7 @@ The option names are KServe's, so that a ServingRuntime's arguments and mount (`
 """
 
 import argparse
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -48,4 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Taking an interpreter with torch in it apart takes half a second, and nothing is left to do.

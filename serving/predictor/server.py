@@ -7,9 +7,11 @@ import select
 import socket
 import sys
 import threading
+import warnings
 from copy import deepcopy
 
 import kserve
+from fastapi.exceptions import FastAPIDeprecationWarning
 from kserve.errors import InvalidInput
 from kserve.logging import KSERVE_LOG_CONFIG, configure_logging
 
@@ -76,6 +78,7 @@ def quiet_logs() -> None:
     config["loggers"]["uvicorn.access"]["level"] = "WARNING"
     configure_logging(config)
     logging.getLogger("kserve").addFilter(_is_not_the_callers_fault)
+    warnings.simplefilter("ignore", FastAPIDeprecationWarning)  # raised by KServe's own code at each request
 
 
 def exit_with_parent() -> None:

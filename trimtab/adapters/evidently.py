@@ -2,7 +2,8 @@
 
 Evidently's own choice of test switches at 1,000 reference rows, and p-values shrink with every row added. Distances do
 neither: the Wasserstein distance in standard deviations of the reference for numbers, the Jensen-Shannon distance
-for categories. Both sides are sampled to a bounded number of rows, which bounds time and the size of the page as well.
+for categories. A threshold is never below what two samples of one population show. Both sides are sampled to a bounded
+number of rows, which bounds time and the size of the page as well.
 """
 
 import warnings
@@ -29,7 +30,8 @@ class EvidentlyDriftReporter:
     """Compares two sets of sessions; satisfies `trimtab.ports.DriftReporter`.
 
     Args:
-        threshold: Distance from which a column counts as drifted: a tenth of a standard deviation for numbers.
+        threshold: Distance from which a column counts as drifted: a tenth of a standard deviation for numbers. With
+            fewer than 1,800 rows a side it is higher, because chance alone then shows as much.
         max_rows: Rows that are compared from each side, drawn at random.
         seed: Seed of that draw; equal inputs give an equal report.
     """
@@ -67,7 +69,8 @@ class EvidentlyDriftReporter:
             for frame in (current, reference)
         ]
         methods = {name: NUMERIC_METHOD if name in numeric else CATEGORICAL_METHOD for name in names}
-        metrics = [ValueDrift(column=name, method=methods[name], threshold=self._threshold) for name in names]
+        threshold = max(self._threshold, _noise(*(min(len(side), self._max_rows) for side in (reference, current))))
+        metrics = [ValueDrift(column=name, method=methods[name], threshold=threshold) for name in names]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Constant columns make its plots divide by zero.
             snapshot = Report(metrics).run(*sides)
@@ -75,16 +78,24 @@ class EvidentlyDriftReporter:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(html, encoding="utf-8")
         values = [float(metric["value"]) for metric in snapshot.dict()["metrics"]]
-        columns = [self._column(name, methods[name], value) for name, value in zip(names, values, strict=True)]
+        columns = [
+            ColumnDrift(name, _METHOD_NAMES[methods[name]], value, threshold, value >= threshold)
+            for name, value in zip(names, values, strict=True)
+        ]
         columns.sort(key=lambda column: (-column.score, column.column))
         return DriftReport(tuple(columns), len(reference), len(current), str(page))
-
-    def _column(self, name: str, method: str, score: float) -> ColumnDrift:
-        return ColumnDrift(name, _METHOD_NAMES[method], score, self._threshold, score >= self._threshold)
 
 
 def _has_values(reference: pd.DataFrame, current: pd.DataFrame, name: str) -> bool:
     return all(name in side and side[name].notna().any() for side in (reference, current))
+
+
+def _noise(reference_rows: int, current_rows: int) -> float:
+    """Three standard errors of the difference of two means, in standard deviations: what chance alone may show.
+
+    The Wasserstein distance is at least the distance of the means, and little more for samples of one population.
+    """
+    return float(3.0 * np.sqrt(1 / reference_rows + 1 / current_rows))
 
 
 def _sample(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFrame:

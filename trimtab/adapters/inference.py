@@ -1,5 +1,7 @@
 """A client of deployed arms over HTTP, speaking KServe's v1 protocol."""
 
+import weakref
+
 import httpx
 import numpy as np
 import orjson
@@ -27,6 +29,7 @@ class HttpPredictor:
             timeout=_TIMEOUT,
             trust_env=False,
         )
+        self._closing = weakref.finalize(self, self._client.close)
 
     def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
         """Ask an arm about instances.
@@ -58,8 +61,8 @@ class HttpPredictor:
         return answers
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connections; happens by itself when nobody holds the predictor any more."""
+        self._closing()
 
     def _post(self, endpoint: Endpoint, body: bytes) -> httpx.Response:
         url = f"{endpoint.url}/v1/models/{endpoint.model}:predict"

@@ -162,4 +162,4 @@ def _times(frame: pd.DataFrame, spec: DatasetSpec) -> tuple[datetime, ...]:
     """Times of the visits; without a timestamp column, a fixed time: only their order within a unit matters."""
     if spec.timestamp is None:
         return (datetime(2000, 1, 1, tzinfo=UTC),) * len(frame)
-    return tuple(pd.to_datetime(frame[spec.timestamp], utc=True).dt.to_pydatetime())
+    return tuple(pd.DatetimeIndex(pd.to_datetime(frame[spec.timestamp], utc=True)).to_pydatetime())

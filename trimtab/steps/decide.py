@@ -8,7 +8,7 @@ import pandas as pd
 from trimtab.experiments.effects import Comparison, Effect
 from trimtab.experiments.health import sample_ratio
 from trimtab.experiments.proportions import Proportion, compare_proportions, wilson_interval
-from trimtab.experiments.verdict import Evidence, Policy
+from trimtab.experiments.verdict import Criterion, Evidence, Policy
 from trimtab.experiments.verdict import decide as judge
 from trimtab.ports import Ports
 from trimtab.types import Decision, Interval
@@ -67,6 +67,7 @@ class Result:
         experiment: Name of the experiment.
         decision: `ship`, `roll_back` or `hold`.
         reasons: One sentence each, the weightiest first.
+        criteria: The decision matrix.
         arms: Control, then treatment.
         absolute: Difference of the conversion rates; None without data in both arms.
         relative: The same relative to control; None where control has no conversion.
@@ -81,6 +82,7 @@ class Result:
     experiment: str
     decision: Decision
     reasons: tuple[str, ...]
+    criteria: tuple[Criterion, ...]
     arms: tuple[ArmOutcome, ...]
     absolute: Interval | None = None
     relative: Interval | None = None
@@ -127,6 +129,7 @@ def run(config: Config, ports: Ports) -> Result:
         experiment=config.experiment,
         decision=verdict.decision,
         reasons=verdict.reasons,
+        criteria=verdict.criteria,
         arms=arms,
         absolute=_interval(comparison.absolute) if comparison else None,
         relative=_interval(comparison.relative) if comparison and comparison.relative else None,
