@@ -72,5 +72,5 @@ def _in_words(spearman: Interval, kpis: int) -> str:
     if spearman.estimate >= 0.8:
         return f"The predicted ranking follows the true one closely. {measured}"
     if spearman.estimate >= 0.5:
-        return f"The predicted ranking follows the true one in the main, with swaps between neighbours. {measured}"
+        return f"The predicted ranking follows the true one in the main; single KPIs are out of place. {measured}"
     return f"The predicted ranking follows the true one only weakly. {measured}"

@@ -6,6 +6,7 @@ from trimtab.report.loop import (
     DataSection,
     DriftSection,
     ExperimentSection,
+    FeatureSection,
     Gate,
     ImpactSection,
     LoopReport,
@@ -42,6 +43,7 @@ def summarise(report: LoopReport) -> Summary:
         "run": report.run,
         "made_at": report.made_at.isoformat(),
         "data": _data(report.data),
+        "features": _features(report.features),
         "model": _model(report.model),
         "baselines": {} if isinstance(report.model, StageSkipped) else _baselines(report.model),
         "impact": _impact(report.impact),
@@ -74,6 +76,12 @@ def _data(data: DataSection | StageSkipped) -> Summary:
         "source": data.source,
         "findings": [asdict(finding) for finding in data.findings],
     }
+
+
+def _features(features: FeatureSection | StageSkipped) -> Summary:
+    if isinstance(features, StageSkipped):
+        return dict.fromkeys(("request", "history", "units"))
+    return {"request": list(features.request), "history": list(features.history), "units": features.units}
 
 
 def _model(model: ModelSection | StageSkipped) -> Summary:
@@ -151,9 +159,10 @@ def _experiment(experiment: ExperimentSection | StageSkipped) -> Summary:
 
 def _drift(drift: DriftSection | StageSkipped) -> Summary:
     if isinstance(drift, StageSkipped):
-        return dict.fromkeys(("detected", "reasons", "columns"))
+        return dict.fromkeys(("detected", "action", "reasons", "columns"))
     return {
         "detected": drift.detected,
+        "action": drift.action,
         "reasons": list(drift.reasons),
         "columns": [column.column for column in drift.columns if column.drifted],
     }

@@ -219,6 +219,19 @@ def retrain_sentence(retrain: RetrainSection) -> str:
     )
 
 
+def coverage_sentence(impact: ImpactSection) -> str:
+    """How often the intervals hold the truth, and what they leave out; nothing where there is no truth."""
+    if impact.agreement is None:
+        return ""
+    pairs = [
+        (kpi.largest.population.relative, impact.agreement.truth[kpi.kpi])
+        for kpi in impact.study.kpis
+        if kpi.kpi in impact.agreement.truth
+    ]
+    held = sum(interval.low <= true <= interval.high for interval, true in pairs)
+    return f"The intervals hold the true effect for {held} of {len(pairs)} KPIs: what they leave out is not small."
+
+
 def impact_caption(study: ImpactStudy) -> str:
     """What the KPI chart shows, and on how many sessions."""
     shown = min(len(study.kpis), MOST_KPIS)
@@ -226,7 +239,7 @@ def impact_caption(study: ImpactStudy) -> str:
     return (
         f"{integer(study.sessions)} held-out sessions, {integer(study.converted)} of which converted, weighted back to "
         f"the natural mix ({percent(study.base_rate)} convert); {which}. Lines: {percent(study.confidence, 0)} "
-        "bootstrap intervals over sessions, with the model held fixed."
+        "bootstrap intervals over sessions; they leave out how unsure the model itself is."
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from trimtab.errors import BadInput, NotFound
@@ -13,7 +14,9 @@ from trimtab.impact.whatif import SESSIONS, study_impact
 from trimtab.models.bundle import ConversionModel
 from trimtab.models.split import split_rows
 from trimtab.ports import Ports
-from trimtab.sessions.simulator.truth import Truth
+from trimtab.sessions.simulator.dataset import ORACLE_FILE
+from trimtab.sessions.simulator.truth import Truth, weighted_auc
+from trimtab.sessions.spec import DatasetSpec
 from trimtab.steps.train import training_frame
 
 STAGE = "impact"
@@ -47,7 +50,7 @@ class Result:
         bundle: Folder of the model.
         study: KPIs, ranked; association, not cause.
         agreement: Agreement with the true direct effects; None where no truth was given or too few KPIs are known.
-        bayes_auc: AUC of the true probabilities; None where no truth was given.
+        bayes_auc: AUC of the true probabilities on the held-out sessions; None where they are not known.
     """
 
     snapshot_id: str
@@ -82,7 +85,8 @@ def run(config: Config, ports: Ports) -> Result:
     if not config.truth:
         return Result(config.snapshot_id, config.bundle, study)
     truth = read_truth(Path(config.truth))
-    return Result(config.snapshot_id, config.bundle, study, agree(study, truth), truth.bayes_auc)
+    best = held_out_bayes_auc(test, spec, Path(config.truth).with_name(ORACLE_FILE))
+    return Result(config.snapshot_id, config.bundle, study, agree(study, truth), best)
 
 
 def read_truth(path: Path) -> Truth:
@@ -102,6 +106,27 @@ def read_truth(path: Path) -> Truth:
         raise BadInput(
             f"truth file '{path}': {where}: {problem['msg']}.", remedy="Name the truth.json of a simulation."
         ) from error
+
+
+def held_out_bayes_auc(test: pd.DataFrame, spec: DatasetSpec, oracle: Path) -> float | None:
+    """AUC of the true probabilities on the very sessions that the model is judged on.
+
+    Args:
+        test: The held-out sessions.
+        spec: Their spec.
+        oracle: The simulator's file of true probabilities per session.
+
+    Returns:
+        The AUC; None without an id column or file, or where a session is not in it.
+    """
+    if spec.id is None or not oracle.is_file():
+        return None
+    known = pd.read_parquet(oracle, columns=["session_id", "p_actual"]).set_index("session_id")["p_actual"]
+    probability = known.reindex(test[spec.id]).to_numpy(dtype=np.float64)
+    if np.isnan(probability).any():
+        return None
+    auc = weighted_auc(probability, positive=test[spec.label].to_numpy(dtype=np.float64))
+    return auc if np.isfinite(auc) else None
 
 
 def agree(study: ImpactStudy, truth: Truth) -> Agreement | None:

@@ -41,6 +41,7 @@ from trimtab.steps import (
     materialize,
     promote,
     register,
+    simulate,
     train,
     tune,
     validate,
@@ -165,16 +166,17 @@ def gather(config: Config, ports: Ports) -> LoopReport:
     stages = Stages(ports, config.run)
     again = Stages(ports, config.retrain_run or f"{config.run}-{RETRAIN}")
     asked = stages.value(impact.Result, "impact")
-    truth = asked.bayes_auc if asked else None
+    best = asked.bayes_auc if asked else None
+    world = stages.value(simulate.Result, "simulate")
     timings = stages.seconds()
     if (spent := sum(again.seconds().values())) > 0:
         timings[RETRAIN] = spent
     return LoopReport(
         run=config.run,
         made_at=config.now or datetime.now(UTC),
-        data=stages.section(validate.Result, "validate", lambda result: _data(result, simulated=truth is not None)),
+        data=stages.section(validate.Result, "validate", lambda result: _data(result, simulated=world is not None)),
         features=stages.section(features.Result, "features", lambda result: _features(result, stages)),
-        model=stages.section(train.Result, "train", lambda result: _model(result, stages, truth)),
+        model=stages.section(train.Result, "train", lambda result: _model(result, stages, best)),
         impact=stages.section(impact.Result, "impact", lambda result: ImpactSection(result.study, result.agreement)),
         experiment=_experiment(stages),
         promotion=_promotion(stages),
