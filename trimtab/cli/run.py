@@ -1,0 +1,80 @@
+"""`trimtab run`: the whole loop, from sessions to a verdict and a retraining."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trimtab.cli import console
+from trimtab.errors import BadInput
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run", epilog="Example: trimtab run --data sessions.csv --spec my-spec.yaml")(run)
+
+
+def run(
+    *,
+    data: Annotated[
+        str, typer.Option("--data", help="CSV or Parquet file of your sessions; simulated if absent.")
+    ] = "",
+    spec: Annotated[str, typer.Option("--spec", help="Dataset spec: a YAML file or a shipped name.")] = "ux_sessions",
+    sessions: Annotated[int, typer.Option("--sessions", min=1000, help="Sessions to simulate.")] = 80_000,
+    users: Annotated[int, typer.Option("--users", min=2, help="Most users in the experiment.")] = 30_000,
+    trials: Annotated[int, typer.Option("--trials", min=0, help="Tuning trials.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 7,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or hpu (Gaudi).")] = "auto",
+    out: Annotated[str, typer.Option("--out", help="Folder of the report; replaced.")] = "reports/latest",
+    profile: console.ProfileOption = "local",
+    as_json: console.JsonOption = False,
+) -> None:
+    """Run the whole loop: data, features, model, KPIs, experiment, verdict, promotion, drift, retraining."""
+    if data and not Path(data).is_file():
+        raise BadInput(f"--data '{data}' is not a file.", remedy="Give a CSV or Parquet file.")
+    if data and spec == "ux_sessions":
+        console.err.print("[dim]no --spec given: reading the file as ux_sessions[/]")
+    from trimtab import runtime
+    from trimtab.cli.stages import announced
+    from trimtab.report.terminal import terminal_table
+    from trimtab.steps import loop, report
+
+    with console.progress_bars(enabled=not as_json) as progress:
+        ports = runtime.load(profile, progress=progress)
+        with _alone(ports.home):
+            identifier = f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+            config = loop.Config(
+                identifier, data=data, spec=spec, sessions=sessions, users=users, trials=trials, seed=seed,
+                device=device, out=out,
+            )  # fmt: skip
+            with announced(ports, {config.run: "", config.retraining: "retrain"}, enabled=not as_json):
+                made = loop.run(config, ports)
+    found = report.gather(config.report, ports)
+
+    def render() -> None:
+        console.out.print()
+        console.out.print(terminal_table(found))
+        console.out.print(f"\nReport: {made.html}\nSummary: {made.summary}", highlight=False, soft_wrap=True)
+
+    console.emit(made, as_json=as_json, render=render)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Keep a second run out of this state folder; a killed run's lock goes with it."""
+    with (home / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(
+                f"another run is using the state folder '{home}'.",
+                remedy="Wait for it, or set TRIMTAB_HOME to another folder.",
+            ) from error
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
