@@ -14,14 +14,15 @@ from components.impact.component import impact
 from components.materialize.component import materialize
 from components.register.component import register
 from components.train.component import train
-from components.tune.component import tune
 from components.validate.component import validate
 from pipelines.options import Options
-from pipelines.placement import place, place_worker
+from pipelines.placement import place
+from pipelines.tuning import tuning
 
 
 def training(options: Options) -> Any:
     """The training pipeline for one way of compiling it."""
+    search = tuning(options)
 
     @dsl.pipeline(name="training", description="Sessions to a registered model version.")
     def pipeline(  # noqa: PLR0917 - KFP calls it by position; callers name every argument
@@ -55,23 +56,13 @@ def training(options: Options) -> Any:
         snapshot = place(validate(data=data, spec=spec, **where), options).set_caching_options(False)
         ready = place(features(snapshot_id=snapshot.output, **where), options)
         place(materialize(snapshot_id=ready.output, **where), options).set_caching_options(False)
-        with dsl.ParallelFor(items=list(range(options.workers)), name="tuning") as worker:
-            study = tune(
-                snapshot_id=ready.output,
-                trials=trials,
-                worker=worker,
-                workers=options.workers,
-                seed=seed,
-                device=device,
-                **where,
-            )
-            place_worker(study, options).set_caching_options(False)
+        studies = search(snapshot_id=ready.output, trials=trials, seed=seed, device=device, **where)
         champion = place(first_champion(snapshot_id=ready.output, seed=seed, **where), options)
         champion.set_caching_options(False)
         model = train(
             snapshot_id=ready.output,
             kind=kind,
-            studies=dsl.Collected(study.output),
+            studies=studies.output,
             seed=seed,
             device=device,
             **where,
