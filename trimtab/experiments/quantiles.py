@@ -62,7 +62,8 @@ class QuantileSummary:
             raise BadInput("values of a quantile metric are missing or infinite.", remedy="Drop those units first.")
         ranks = order_statistics(len(data), q, alpha=alpha)
         low, value, high = (float(value) for value in np.partition(data, ranks)[list(ranks)])
-        return cls(len(data), value, low, high, float(stats.norm.isf(alpha / 2)))
+        z = (ranks[2] - ranks[0]) / (2 * sqrt(len(data) * q * (1 - q)))  # What whole ranks really span.
+        return cls(len(data), value, low, high, z)
 
     @property
     def variance(self) -> float:
@@ -88,7 +89,7 @@ def order_statistics(n: int, q: float, *, alpha: float = 0.05) -> tuple[int, int
         )
     reach = float(stats.norm.isf(alpha / 2)) * sqrt(n * q * (1 - q))
     middle = ceil(n * q) - 1
-    return max(0, floor(n * q - reach)), middle, min(n - 1, ceil(n * q + reach) - 1)
+    return max(0, floor(n * q - reach) - 1), middle, min(n - 1, ceil(n * q + reach) - 1)
 
 
 def compare_quantiles(

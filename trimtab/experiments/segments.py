@@ -1,8 +1,8 @@
 """Does the effect differ between segments? A claim is made only where there is evidence for it.
 
 Slicing an experiment ten ways finds a "winning segment" by chance. So the first question is the interaction: do the
-segments differ at all? A segment's own effect is claimed after correction for the number of segments, and never as being
-different from the whole unless the interaction test says that segments differ.
+segments differ at all? A segment's own effect is claimed after correction for the number of segments, and never as
+being different from the whole unless the interaction test says that segments differ.
 """
 
 from collections.abc import Mapping

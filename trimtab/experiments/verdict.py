@@ -2,67 +2,23 @@
 
 The rules are few and fixed before the data are seen. Bad health or no evidence is a hold, whatever the effects say. A
 guardrail that is shown to be harmed, or a primary metric that is shown to be worse, is a roll-back. Shipping asks for
-a primary metric that is shown to be better, by as much as was declared to matter, and for every guardrail to be shown
-safe. Everything between is a hold.
+a primary metric that is shown to be better, by as much as was declared to matter, for every guardrail to be shown safe,
+and for the Bayesian and revenue lines where they were asked for. Everything between is a hold.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from trimtab.experiments.effects import Comparison, Direction
+from trimtab.experiments import criteria
+from trimtab.experiments.bayes import BayesianComparison
+from trimtab.experiments.business import BusinessCase
+from trimtab.experiments.criteria import Criterion, Evidence, Policy, Status
+from trimtab.experiments.sequential import SequentialResult
 from trimtab.types import Decision
 
-Status = Literal["pass", "fail", "open"]
+__all__ = ["Criterion", "Evidence", "Policy", "Status", "Verdict", "decide"]
 
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One metric's comparison, and which way is better.
-
-    Attributes:
-        metric: Name of the metric.
-        comparison: Treatment against control, with a two-sided interval.
-        direction: Whether higher or lower is better.
-        margin: Guardrails: the relative deterioration that is tolerated, e.g. 0.1 for 10%.
-    """
-
-    metric: str
-    comparison: Comparison
-    direction: Direction = "higher"
-    margin: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What shipping asks for, declared before the start.
-
-    Attributes:
-        alpha: Significance level of the primary metric, on its adjusted p-value where there is one.
-        minimum_relative_effect: Relative improvement that the estimate must reach; zero asks for none.
-    """
-
-    alpha: float = 0.05
-    minimum_relative_effect: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Criterion:
-    """One line of the decision matrix.
-
-    Attributes:
-        name: What is judged.
-        threshold: What is asked for, in words with the number.
-        actual: What was found, in words with the number.
-        status: `pass`; `fail` for evidence to the contrary; `open` where the data do not tell.
-        reason: One sentence.
-    """
-
-    name: str
-    threshold: str
-    actual: str
-    status: Status
-    reason: str
+_HARM = ("statistical", "guardrail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +42,9 @@ def decide(
     guardrails: Sequence[Evidence] = (),
     problems: Sequence[str] = (),
     policy: Policy | None = None,
+    sequential: SequentialResult | None = None,
+    bayesian: BayesianComparison | None = None,
+    business: BusinessCase | None = None,
 ) -> Verdict:
     """Judge the evidence.
 
@@ -94,98 +53,33 @@ def decide(
         guardrails: Metrics that must not deteriorate by their margin.
         problems: Health problems, one sentence each; any of them is a hold.
         policy: What shipping asks for.
+        sequential: The newest look of a group-sequential test; its bound then stands for the p-value.
+        bayesian: Result of a declared Bayesian analysis.
+        business: What the effect is worth.
     """
     rules = policy or Policy()
-    health = Criterion(
-        "health",
-        "no problem",
-        f"{len(problems)} problems" if problems else "no problem",
-        "fail" if problems else "pass",
-        " ".join(problems) or "The data pass every validity check.",
-    )
+    health = _health(problems)
     if primary is None:
         missing = Criterion("primary", "data in both arms", "no data", "open", "There are no data to judge.")
         return Verdict("hold", tuple(problems) or (missing.reason,), (health, missing))
-    judged = (statistical(primary, rules), practical(primary, rules), *(guardrail(metric) for metric in guardrails))
-    criteria = (health, *judged)
+    judged = [criteria.statistical(primary, rules, sequential), criteria.practical(primary, rules)]
+    judged += [criteria.bayesian(bayesian, rules)] if bayesian is not None else []
+    judged += [criteria.revenue(business, rules)] if business is not None else []
+    judged += [criteria.guardrail(metric) for metric in guardrails]
+    matrix = (health, *judged)
     if problems:
-        return Verdict("hold", tuple(problems), criteria)
-    harmed = [line.reason for line in judged if line.status == "fail" and line.name != "practical"]
+        return Verdict("hold", tuple(problems), matrix)
+    harmed = tuple(line.reason for line in judged if line.status == "fail" and line.name.startswith(_HARM))
     if harmed:
-        return Verdict("roll_back", tuple(harmed), criteria)
-    short = [line.reason for line in judged if line.status != "pass"]
+        return Verdict("roll_back", harmed, matrix)
+    short = tuple(line.reason for line in judged if line.status != "pass")
     if short:
-        return Verdict("hold", tuple(short), criteria)
-    return Verdict("ship", tuple(line.reason for line in judged), criteria)
+        return Verdict("hold", short, matrix)
+    return Verdict("ship", tuple(line.reason for line in judged), matrix)
 
 
-def statistical(primary: Evidence, policy: Policy) -> Criterion:
-    """Is the primary metric shown to be better? Shown to be worse is a failure, not shown is open."""
-    comparison = primary.comparison
-    p_value = comparison.p_value if comparison.p_value_adjusted is None else comparison.p_value_adjusted
-    better = _gain(primary) > 0
-    shown = p_value < policy.alpha
-    change = _change(primary)
-    if not shown:
-        return Criterion(
-            "statistical", f"p < {policy.alpha:g}", f"p = {p_value:.3g}", "open",
-            f"{primary.metric} changed by {change}, which chance may explain (p = {p_value:.3g}).",
-        )  # fmt: skip
-    return Criterion(
-        "statistical",
-        f"p < {policy.alpha:g}",
-        f"p = {p_value:.3g}",
-        "pass" if better else "fail",
-        f"{primary.metric} is {'better' if better else 'worse'} by {change} (p = {p_value:.3g}).",
-    )
-
-
-def practical(primary: Evidence, policy: Policy) -> Criterion:
-    """Is the estimated improvement as large as was declared to matter?"""
-    asked = f"at least {policy.minimum_relative_effect:.2%}"
-    relative = primary.comparison.relative
-    if relative is None:
-        status: Status = "pass" if policy.minimum_relative_effect <= 0 and _gain(primary) > 0 else "open"
-        return Criterion("practical", asked, "undefined", status, f"{primary.metric} is zero in control.")
-    gain = relative.estimate if primary.direction == "higher" else -relative.estimate
-    enough = gain >= policy.minimum_relative_effect
-    return Criterion(
-        "practical",
-        asked,
-        f"{gain:+.2%}",
-        "pass" if enough else "open",
-        f"{primary.metric} improved by {gain:+.2%}, {'at least' if enough else 'less than'} the "
-        f"{policy.minimum_relative_effect:.2%} that was declared to matter.",
-    )
-
-
-def guardrail(metric: Evidence) -> Criterion:
-    """Is the guardrail shown to be within its margin? Shown to be outside is a failure, neither is open."""
-    name, asked = f"guardrail {metric.metric}", f"worse by less than {metric.margin:.2%}"
-    relative = metric.comparison.relative
-    if relative is None:
-        return Criterion(name, asked, "undefined", "open", f"{metric.metric} is zero in control, so no margin applies.")
-    sign = -1.0 if metric.direction == "higher" else 1.0
-    loss = sign * relative.estimate
-    least, most = sorted((sign * relative.low, sign * relative.high))
-    actual = f"{loss:+.2%} worse ({least:+.2%} to {most:+.2%})" if loss > 0 else f"{-loss:+.2%} better"
-    if least > metric.margin:
-        return Criterion(
-            name, asked, actual, "fail", f"{metric.metric} is worse than its margin of {metric.margin:.2%}."
-        )
-    if most < metric.margin:
-        return Criterion(
-            name, asked, actual, "pass", f"{metric.metric} stays within its margin of {metric.margin:.2%}."
-        )
-    reason = f"{metric.metric} may be worse by up to {most:.2%}, beyond its margin of {metric.margin:.2%}."
-    return Criterion(name, asked, actual, "open", reason)
-
-
-def _gain(evidence: Evidence) -> float:
-    estimate = evidence.comparison.absolute.estimate
-    return estimate if evidence.direction == "higher" else -estimate
-
-
-def _change(evidence: Evidence) -> str:
-    relative = evidence.comparison.relative
-    return f"{evidence.comparison.absolute.estimate:+.4g}" if relative is None else f"{relative.estimate:+.2%}"
+def _health(problems: Sequence[str]) -> Criterion:
+    count = len(problems)
+    actual = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
+    reason = " ".join(problems) or "The data pass every validity check."
+    return Criterion("health", "no problem", actual, "fail" if count else "pass", reason)

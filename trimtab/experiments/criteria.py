@@ -1,0 +1,178 @@
+"""The lines of the decision matrix: each holds one piece of evidence against one threshold declared beforehand."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+from trimtab.errors import BadInput
+from trimtab.experiments.bayes import BayesianComparison
+from trimtab.experiments.business import BusinessCase
+from trimtab.experiments.effects import Comparison, Direction, check_alpha
+from trimtab.experiments.sequential import SequentialResult
+
+Status = Literal["pass", "fail", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One metric's comparison, and which way is better.
+
+    Attributes:
+        metric: Name of the metric.
+        comparison: Treatment against control, with a two-sided interval.
+        direction: Whether higher or lower is better.
+        margin: Guardrails: the relative deterioration that is tolerated, e.g. 0.1 for 10%.
+    """
+
+    metric: str
+    comparison: Comparison
+    direction: Direction = "higher"
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.margin) and self.margin >= 0):
+            raise BadInput(f"guardrail '{self.metric}' has margin {self.margin}; it must be finite and not negative.")
+
+    @property
+    def gain(self) -> float:
+        """Absolute improvement; negative where the treatment is worse."""
+        estimate = self.comparison.absolute.estimate
+        return estimate if self.direction == "higher" else -estimate
+
+    @property
+    def change(self) -> str:
+        """The effect in words: relative where it can be."""
+        relative = self.comparison.relative
+        return f"{self.comparison.absolute.estimate:+.4g}" if relative is None else f"{relative.estimate:+.2%}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What shipping asks for, declared before the start.
+
+    Attributes:
+        alpha: Significance level of the primary metric, on its adjusted p-value where there is one.
+        minimum_relative_effect: Relative improvement that the estimate must reach; zero asks for none.
+        minimum_probability_better: Posterior probability that shipping asks for, where a Bayesian result is given.
+        maximum_relative_loss: Expected loss that shipping tolerates, relative to control's posterior mean.
+        minimum_net_benefit: Net benefit of the first year that shipping asks for, where a business case is given.
+    """
+
+    alpha: float = 0.05
+    minimum_relative_effect: float = 0.0
+    minimum_probability_better: float = 0.95
+    maximum_relative_loss: float = 0.01
+    minimum_net_benefit: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One line of the decision matrix.
+
+    Attributes:
+        name: What is judged.
+        threshold: What is asked for, in words with the number.
+        actual: What was found, in words with the number.
+        status: `pass`; `fail` for evidence to the contrary; `open` where the data do not tell.
+        reason: One sentence.
+    """
+
+    name: str
+    threshold: str
+    actual: str
+    status: Status
+    reason: str
+
+
+def statistical(primary: Evidence, policy: Policy, sequential: SequentialResult | None = None) -> Criterion:
+    """Is the primary metric shown to be better? Shown to be worse is a failure, not shown is open.
+
+    With a sequential result its bound decides, because a p-value below alpha at an early look is no evidence yet.
+    """
+    comparison = primary.comparison
+    if comparison.absolute.standard_error == 0:
+        reason = f"{primary.metric} does not vary within either arm, so there is nothing to test."
+        return Criterion("statistical", f"p < {policy.alpha:g}", "no variance", "open", reason)
+    if sequential is not None:
+        bound = f"|Z| >= {sequential.look.bound:.2f} at {sequential.look.fraction:.0%} of the plan"
+        status: Status = "open" if not sequential.crossed else "pass" if primary.gain > 0 else "fail"
+        reason = f"{primary.metric} changed by {primary.change}. {sequential.reason}"
+        return Criterion("statistical", bound, f"Z = {sequential.statistic:.2f}", status, reason)
+    p_value = comparison.p_value if comparison.p_value_adjusted is None else comparison.p_value_adjusted
+    asked, actual = f"p < {policy.alpha:g}", f"p = {p_value:.3g}"
+    if p_value >= policy.alpha or primary.gain == 0:
+        reason = f"{primary.metric} changed by {primary.change}, which chance may explain ({actual})."
+        return Criterion("statistical", asked, actual, "open", reason)
+    word: Status = "pass" if primary.gain > 0 else "fail"
+    side = "better" if primary.gain > 0 else "worse"
+    reason = f"{primary.metric} is {side} by {primary.change} ({actual})."
+    return Criterion("statistical", asked, actual, word, reason)
+
+
+def practical(primary: Evidence, policy: Policy) -> Criterion:
+    """Is the estimated improvement as large as was declared to matter?"""
+    asked = f"at least {policy.minimum_relative_effect:.2%}"
+    relative = primary.comparison.relative
+    if relative is None:
+        status: Status = "pass" if policy.minimum_relative_effect <= 0 and primary.gain > 0 else "open"
+        return Criterion("practical", asked, "undefined", status, f"{primary.metric} is zero in control.")
+    gain = relative.estimate if primary.direction == "higher" else -relative.estimate
+    enough = gain >= policy.minimum_relative_effect
+    return Criterion(
+        "practical",
+        asked,
+        f"{gain:+.2%}",
+        "pass" if enough else "open",
+        f"{primary.metric} improved by {gain:+.2%}, {'at least' if enough else 'less than'} the "
+        f"{policy.minimum_relative_effect:.2%} that was declared to matter.",
+    )
+
+
+def bayesian(result: BayesianComparison, policy: Policy) -> Criterion:
+    """Is the treatment probably better, and is little lost if it is not? Probably worse is a failure."""
+    chance = result.probability_better
+    base = abs(result.control.estimate)
+    loss = result.expected_loss / base if base > 0 else 0.0
+    asked = f"P(better) >= {policy.minimum_probability_better:.1%}, expected loss <= {policy.maximum_relative_loss:.2%}"
+    actual = f"P(better) = {chance:.2%}, expected loss = {loss:.3%}"
+    likely = chance >= policy.minimum_probability_better and loss <= policy.maximum_relative_loss
+    status: Status = "pass" if likely else "fail" if chance <= 1 - policy.minimum_probability_better else "open"
+    reason = (
+        f"The treatment is better with probability {chance:.2%} (prior {result.prior}); choosing it is expected to "
+    )
+    return Criterion("bayesian", asked, actual, status, f"{reason}lose {loss:.3%} of control's value if it is worse.")
+
+
+def revenue(case: BusinessCase, policy: Policy) -> Criterion:
+    """Does the first year pay? A net benefit that is surely below the threshold is a failure."""
+    asked = f"net benefit >= {policy.minimum_net_benefit:,.0f} in the first year"
+    actual = f"{case.net.estimate:,.0f} ({case.net.low:,.0f} to {case.net.high:,.0f})"
+    status: Status = "open"
+    if case.net.estimate >= policy.minimum_net_benefit:
+        status = "pass"
+    elif case.net.high < policy.minimum_net_benefit:
+        status = "fail"
+    return Criterion("revenue", asked, actual, status, f"The first year brings a net benefit of {actual}.")
+
+
+def guardrail(metric: Evidence) -> Criterion:
+    """Is the guardrail shown to be within its margin? Shown to be outside is a failure, neither is open."""
+    name, asked = f"guardrail {metric.metric}", f"worse by less than {metric.margin:.2%}"
+    relative = metric.comparison.relative
+    if relative is None:
+        reason = f"{metric.metric} is zero in control, so no relative margin applies."
+        return Criterion(name, asked, "undefined", "open", reason)
+    sign = -1.0 if metric.direction == "higher" else 1.0
+    loss = sign * relative.estimate
+    least, most = sorted((sign * relative.low, sign * relative.high))
+    actual = f"{loss:+.2%} worse ({least:+.2%} to {most:+.2%})" if loss > 0 else f"{-loss:+.2%} better"
+    margin = f"its margin of {metric.margin:.2%}"
+    if least > metric.margin:
+        return Criterion(name, asked, actual, "fail", f"{metric.metric} is worse than {margin}.")
+    if most < metric.margin:
+        return Criterion(name, asked, actual, "pass", f"{metric.metric} stays within {margin}.")
+    reason = f"{metric.metric} may be worse by up to {most:.2%}, beyond {margin}."
+    return Criterion(name, asked, actual, "open", reason)
