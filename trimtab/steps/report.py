@@ -102,7 +102,13 @@ def run(config: Config, ports: Ports) -> Result:
     Args:
         config: The configuration.
         ports: Uses the results that the run's stages left, and `snapshots`.
+
+    Raises:
+        NotFound: The run has left nothing at all.
+        BadInput: A result was left by another version of Trimtab.
     """
+    if not any((ports.home / "runs" / config.run).glob("*.json")):
+        raise NotFound(f"run '{config.run}' has left no result.", remedy="Name a run that was started here.")
     report = gather(config, ports)
     found = Stages(ports, config.run).recall(drift.Result, "drift")
     pages = {} if isinstance(found, StageSkipped) or not found.result.page else {DRIFT_PAGE: Path(found.result.page)}

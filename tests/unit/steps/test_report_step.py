@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from trimtab import runtime
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, NotFound
 from trimtab.models.gate import Check, Gate
 from trimtab.monitoring.drift import DriftReport
 from trimtab.report.loop import (
@@ -93,6 +93,12 @@ def test_a_run_that_left_nothing_says_so_everywhere(ports: runtime.Runtime) -> N
     assert isinstance(found.data, StageSkipped)
     assert "'validate' of run 'r1' has left no result" in found.data.reason
     assert found.timings_seconds == {}
+
+
+def test_a_run_that_never_was_replaces_no_report(ports: runtime.Runtime, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="run 'typo' has left no result"):
+        report.run(report.Config("typo", out=str(tmp_path / "latest")), ports)
+    assert not (tmp_path / "latest").exists()
 
 
 def test_a_whole_run_becomes_a_report(ports: runtime.Runtime, tmp_path: Path) -> None:
