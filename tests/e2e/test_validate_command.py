@@ -172,7 +172,17 @@ BAD: dict[str, Case] = {
     ),
     "non-numeric KPI": (
         lambda w: (w.data(with_column("lcp_ms", "fast")), w.spec()),
-        ("400 of the 400 rows", "column 'lcp_ms'", "'fast' is not a number", "sessions.csv", "max_rejected_share"),
+        (
+            "column 'lcp_ms' (kpi)",
+            "400 of its 400 values",
+            "line 2: 'fast' is not a number",
+            "sessions.csv",
+            "role: attribute",
+        ),
+    ),
+    "a tenth of a KPI": (
+        lambda w: (w.data(with_cells("lcp_ms", dict.fromkeys(range(40), "fast"))), w.spec()),
+        ("40 of the 400 rows", "column 'lcp_ms'", "'fast' is not a number", "sessions.csv", "max_rejected_share"),
     ),
     "decimal commas": (
         lambda w: (w.data(good_sessions(), decimal=",", sep=";"), w.spec(top={"format": {"delimiter": ";"}})),

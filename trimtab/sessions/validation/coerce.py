@@ -4,6 +4,7 @@ A cell that cannot be read as its type becomes missing and is noted as a defect 
 unusable (a label of three values, times without a zone) stops here, because no row could be right.
 """
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -30,7 +31,10 @@ from trimtab.sessions.validation.findings import Defect
 _NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
 _ZONE = r"(?:[zZ]|[+-]\d{2}:?(?:\d{2})?)$"
 _TIME_OF_DAY = r"\d{2}:\d{2}"
+_DECIMAL_COMMA = re.compile(r"'[+-]?\d+,\d+' ")
 _MOST_VALUES_SHOWN = 6
+_MOSTLY = 0.5
+_SAMPLE = 100
 
 Mask = NDArray[np.bool_]
 Cells = tuple[pd.Series, Defect | None]
@@ -67,9 +71,33 @@ def coerce(
             )
         columns[name] = series
         if defect is not None:
+            _require_mostly_readable(defect, series, table, column.role)
             defects.append(defect)
         progress(done, len(wanted))
     return pd.DataFrame(columns), defects
+
+
+def _require_mostly_readable(defect: Defect, series: pd.Series, table: Table, role: str) -> None:
+    """Where most values of a column cannot be read, the column is at fault and not its rows."""
+    present = int(series.notna().sum()) + len(defect.rows)
+    if len(defect.rows) <= _MOSTLY * present:
+        return
+    line = table.lines()[table.records[defect.rows[0]]]
+    raise BadInput(
+        f"column '{defect.column}' ({role}) of '{table.path}': {len(defect.rows):,} of its {present:,} values "
+        f"cannot be read, the first in {'line' if table.delimiter else 'row'} {line}: {defect.details[0]}.",
+        remedy=_remedy(defect, role),
+    )
+
+
+def _remedy(defect: Defect, role: str) -> str:
+    """What to do about cells that cannot be read as their type."""
+    if defect.check == "time":
+        return "Write times as ISO 8601 with an offset."
+    if all(_DECIMAL_COMMA.match(str(text)) for text in defect.details[:_SAMPLE]):
+        return 'Write `format: {decimal: ","}` in the spec.'
+    instead = "give it `role: attribute` or `role: ignore`" if role == "kpi" else "correct its role"
+    return f"If it is not a number at all, {instead} in the spec."
 
 
 def plain_text(column: pa.ChunkedArray, missing: tuple[str, ...]) -> pa.ChunkedArray:

@@ -14,9 +14,7 @@ from trimtab.sessions.privacy import mask, pseudonym
 from trimtab.sessions.validation.findings import Defect, Finding
 
 _QUOTED = re.compile(r"'([^']*)'")
-_DECIMAL_COMMA = re.compile(r"'[+-]?\d+,\d+' ")
 _MOST_SHOWN = 3
-_SAMPLE = 100
 
 
 def mask_details(defects: Iterable[Defect], *, personal: frozenset[str], key: bytes) -> list[Defect]:
@@ -82,7 +80,14 @@ def defect_findings(defects: list[Defect], table: Table) -> list[Finding]:
     lines = table.lines()[_records(table)]
     word = "line" if table.delimiter else "row"
     return [
-        Finding("error", defect.check, defect.column, _summary(defect, lines, word), _remedy(defect), len(defect.rows))
+        Finding(
+            "error",
+            defect.check,
+            defect.column,
+            _summary(defect, lines, word),
+            _REMEDIES.get(defect.check, _MEND),
+            len(defect.rows),
+        )
         for defect in defects
     ]
 
@@ -109,12 +114,7 @@ def _summary(defect: Defect, lines: NDArray[np.int64], word: str) -> str:
     )
 
 
-def _remedy(defect: Defect) -> str:
-    if defect.check == "number" and all(_DECIMAL_COMMA.match(str(text)) for text in defect.details[:_SAMPLE]):
-        return 'Write `format: {decimal: ","}` in the spec.'
-    return _REMEDIES.get(defect.check, "Mend the rows, or leave them out.")
-
-
+_MEND = "Mend the rows, or leave them out."
 _REMEDIES = {
     "number": "Mend the cells; if the text stands for missing, add it to `format: {missing: [...]}` in the spec.",
     "time": "Write times as ISO 8601 with an offset.",
