@@ -77,6 +77,7 @@ class Config:
         run: Id of the run.
         out: Folder of the report; what was in it is replaced.
         retrain_run: Id of the run that retrained; by default the run's id with `-retrain`.
+        seed: Seed that the run was given; the training's where absent.
         command: Command line that makes the run again.
         now: Aware time of the report; the present where absent.
     """
@@ -84,6 +85,7 @@ class Config:
     run: str
     out: str = "reports/latest"
     retrain_run: str = ""
+    seed: int | None = None
     command: str = ""
     now: datetime | None = None
 
@@ -322,9 +324,10 @@ def _retrain(stages: Stages, again: Stages) -> RetrainSection | StageSkipped:
 
 def _provenance(config: Config, stages: Stages) -> Provenance:
     trained = stages.value(train.Result, "train")
+    seed = int(trained.notes["seed"]) if config.seed is None and trained else config.seed
     return Provenance(
         versions={"trimtab": code_version(), **library_versions()},
-        seeds={"everything": int(trained.notes["seed"])} if trained else {},
+        seeds={} if seed is None else {"everything": seed},
         commands=(config.command,) if config.command else (),
         profile=stages.ports.profile_name,
     )
