@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "train",
-        epilog="Example: trimtab train --data sessions.csv --spec spec.yaml --trials 12",
+        epilog="Example: trimtab train --data sessions.csv --spec spec.yaml --trials 12\n\n" + console.EXIT_CODES,
     )(train)
 
 

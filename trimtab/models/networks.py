@@ -94,8 +94,10 @@ class PeriodicEmbedding(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         """Embed each column."""
         angles = (2 * math.pi) * self.frequencies * scores.unsqueeze(-1)
-        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        return torch.relu(self.linear(waves)).flatten(1)
+        # The linear layer of [cos, sin] as a sum of two: joining the waves would copy the largest array of the network.
+        cosines, sines = self.linear.weight.chunk(2, dim=1)
+        mixed = nn.functional.linear(angles.cos(), cosines, self.linear.bias)
+        return torch.relu(mixed + nn.functional.linear(angles.sin(), sines)).flatten(1)
 
 
 class PlrMlp(nn.Module):

@@ -3,7 +3,7 @@ import pytest
 
 from trimtab.models.data import TrainingData, prepare
 from trimtab.models.split import split_rows
-from trimtab.testing.shops import Shop, make_shop
+from trimtab.testing.known_truth import Shop, make_shop
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from trimtab.models.baselines import fit_logistic, fit_trees
 from trimtab.models.compare import score_baselines
 from trimtab.models.data import TrainingData
-from trimtab.testing.shops import Shop
+from trimtab.testing.known_truth import Shop
 
 
 def test_the_exported_network_is_the_logistic_regression(data: TrainingData) -> None:

@@ -12,7 +12,7 @@ from trimtab.models.devices import place
 from trimtab.models.recipe import Recipe
 from trimtab.models.split import split_rows
 from trimtab.models.trainer import train_model
-from trimtab.testing.shops import Shop, make_shop
+from trimtab.testing.known_truth import Shop, as_requests, make_shop
 
 QUICK = Recipe().updated({"epochs": 4, "batch_size": 128, "width": 32})
 
@@ -40,7 +40,7 @@ def test_a_saved_model_answers_as_before(model: ConversionModel, frame: pd.DataF
 
 def test_one_request_answers_as_the_whole_frame(model: ConversionModel, frame: pd.DataFrame) -> None:
     whole = model.predict(frame)
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows = as_requests(frame)
     single = [float(model.forward_arrays(*model.encode_rows([row]))[0]) for row in rows[:20]]
     np.testing.assert_allclose(single, whole[:20], rtol=1e-5)
     np.testing.assert_allclose(model.predict(frame.iloc[3:4]), whole[3:4], rtol=1e-5)

@@ -10,7 +10,7 @@ from torch import nn
 
 import trimtab.models
 from trimtab.errors import BadInput
-from trimtab.models.devices import BRIDGE, Placement, gaudi_available, place
+from trimtab.models.devices import BRIDGE, Placement, Requested, gaudi_available, place
 
 # The modules that a training image needs; an image for the first Gaudi has Python 3.10 and torch 2.6.
 TRAINER = ("devices", "fit", "networks", "preprocess", "encode", "data", "calibrate", "threshold", "recipe", "split")
@@ -34,7 +34,8 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The bridge as a module that is found by import, and the `torch.hpu` that it brings."""
     for name in ("habana_frameworks", "habana_frameworks.torch", BRIDGE):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    card = SimpleNamespace(present=True, is_available=lambda: card.present)
+    card = SimpleNamespace(present=True)
+    card.is_available = lambda: card.present
     monkeypatch.setattr(torch, "hpu", card, raising=False)
     return card
 
@@ -65,15 +66,15 @@ def test_lazy_mode_is_off_before_the_bridge_is_imported(monkeypatch: pytest.Monk
     (package / "core.py").write_text("import os\nSEEN = os.environ.get('PT_HPU_LAZY_MODE')\n")
     monkeypatch.syspath_prepend(tmp_path)
     gaudi_available()
-    assert sys.modules[BRIDGE].SEEN == "0"  # type: ignore[attr-defined]
+    assert sys.modules[BRIDGE].SEEN == "0"
     for name in [name for name in sys.modules if name.startswith("habana_frameworks")]:
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_asking_for_what_is_absent_says_so() -> None:
-    for device in ("cuda", "hpu"):
-        with pytest.raises(BadInput, match=device):
-            place(device)  # type: ignore[arg-type]
+@pytest.mark.parametrize("device", ["cuda", "hpu"])
+def test_asking_for_what_is_absent_says_so(device: Requested) -> None:
+    with pytest.raises(BadInput, match=device):
+        place(device)
 
 
 def test_cuda_uses_bfloat16_where_the_card_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,12 @@ def test_cuda_uses_bfloat16_where_the_card_has_it(monkeypatch: pytest.MonkeyPatc
 
 def test_compilation_goes_through_gaudis_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
-    monkeypatch.setattr(torch, "compile", lambda network, backend: heard.append(backend) or network)
+
+    def compile_network(network: nn.Module, *, backend: str) -> nn.Module:
+        heard.append(backend)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile_network)
     network = nn.Linear(2, 1)
     assert Placement("hpu", compile_backend="hpu_backend").compiled(network) is network
     assert Placement("cpu").compiled(network) is network

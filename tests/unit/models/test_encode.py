@@ -7,6 +7,7 @@ import pytest
 from trimtab.errors import BadInput
 from trimtab.models.encode import UNKNOWN, Encoder, category_text, hide_codes, learn_encoder
 from trimtab.sessions.inputs import ModelInputs
+from trimtab.testing.known_truth import as_requests
 
 INPUTS = ModelInputs(
     numeric=("lcp_ms", "prior_sessions", "prior_conversion_rate"),
@@ -40,7 +41,7 @@ def test_rows_and_frames_encode_alike(encoder: Encoder) -> None:
     frame.loc[1, "device"] = None
     frame.loc[2, "device"] = "watch"
     numeric, codes = encoder.encode(frame)
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows = as_requests(frame)
     by_row = encoder.encode_rows(rows)
     np.testing.assert_array_equal(numeric, by_row[0])
     np.testing.assert_array_equal(codes, by_row[1])
@@ -53,7 +54,7 @@ def test_absent_history_is_that_of_a_unit_never_seen(encoder: Encoder) -> None:
     numeric, _ = encoder.encode(frame)
     assert (numeric[:, 1] == 0).all()
     assert np.isnan(numeric[:, 2]).all()
-    rows = frame.to_dict("records")
+    rows = as_requests(frame)
     np.testing.assert_array_equal(encoder.encode_rows(rows)[0], numeric)
 
 
@@ -69,7 +70,7 @@ def test_treatment_is_the_last_column_and_can_be_set(encoder: Encoder) -> None:
     assert (encoder.encode(frame)[0][:, -1] == 1).all()
     assert (encoder.encode(frame, treatment=0)[0][:, -1] == 0).all()
     assert (encoder.encode(frame.drop(columns="lighter_page"))[0][:, -1] == 0).all()
-    assert (encoder.encode_rows(frame.to_dict("records"), treatment=0)[0][:, -1] == 0).all()
+    assert (encoder.encode_rows(as_requests(frame), treatment=0)[0][:, -1] == 0).all()
 
 
 def test_one_category_has_one_code_however_it_is_written(encoder: Encoder) -> None:

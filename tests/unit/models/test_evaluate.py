@@ -12,7 +12,9 @@ def _evaluation(*, units: bool = False, rows: int = 1_500) -> Evaluation:
     rng = np.random.default_rng(0)
     truth = rng.beta(1, 4, rows)
     label = (rng.random(rows) < truth).astype(float)
-    segments = pd.DataFrame({"device": rng.choice(["mobile", "desktop", None], rows, p=[0.9, 0.09, 0.01])})
+    segments = pd.DataFrame(
+        {"device": pd.Series(rng.choice(["mobile", "desktop", ""], rows, p=[0.9, 0.09, 0.01])).replace("", None)}
+    )
     return evaluate(
         "plr_mlp",
         Scored(truth, 0.2),

@@ -8,7 +8,17 @@ from torch import nn
 
 from trimtab.models.data import TrainingData
 from trimtab.models.devices import place
-from trimtab.models.fit import EVALUATION_ROWS, FitOptions, Rows, _masked_log_loss, _pad, _schedule, fit, seeded
+from trimtab.models.fit import (
+    EVALUATION_ROWS,
+    FitOptions,
+    Rows,
+    Schedule,
+    _masked_log_loss,
+    _pad,
+    _schedule,
+    fit,
+    seeded,
+)
 from trimtab.models.networks import NetworkOptions, build_network
 from trimtab.models.recipe import Recipe
 from trimtab.models.trainer import train_network
@@ -109,12 +119,12 @@ def test_few_rows_shrink_the_batch(data: TrainingData) -> None:
     assert not torch.equal(before["head.weight"], network.state_dict()["head.weight"])
 
 
-def test_schedules_end_low() -> None:
-    for schedule in ("cosine", "onecycle"):
-        rates = _schedule(FitOptions(schedule=schedule, learning_rate=0.01, epochs=10), 20)  # type: ignore[arg-type]
-        assert len(rates) == 200
-        assert rates.max().item() == pytest.approx(0.01, rel=0.02)
-        assert rates[-1] < 0.001
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_schedules_end_low(schedule: Schedule) -> None:
+    rates = _schedule(FitOptions(schedule=schedule, learning_rate=0.01, epochs=10), 20)
+    assert len(rates) == 200
+    assert rates.max().item() == pytest.approx(0.01, rel=0.02)
+    assert rates[-1] < 0.001
 
 
 def test_seeded_returns_what_it_borrowed() -> None:

@@ -42,8 +42,9 @@ def test_one_logit_per_row_from_every_input(kind: NetworkKind) -> None:
 
 def test_no_categories_and_no_flags_are_fine() -> None:
     shape = InputShape(numeric=2, flags=0, cardinalities=())
-    for kind in ("plr_mlp", "linear"):
-        network = build_network(shape, NetworkOptions(kind=kind))  # type: ignore[arg-type]
+    kinds: tuple[NetworkKind, ...] = ("plr_mlp", "linear")
+    for kind in kinds:
+        network = build_network(shape, NetworkOptions(kind=kind))
         assert network(torch.randn(3, 2), torch.zeros(3, 0, dtype=torch.int64)).shape == (3,)
 
 

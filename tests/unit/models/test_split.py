@@ -5,7 +5,7 @@ import pytest
 from trimtab.errors import BadInput
 from trimtab.models.split import Split, fold_rows, split_rows
 from trimtab.sessions.spec import DatasetSpec
-from trimtab.testing.shops import make_shop
+from trimtab.testing.known_truth import make_shop
 
 
 def _rng() -> np.random.Generator:

@@ -47,7 +47,7 @@ def _hang_on_third(storage: str, reached: str) -> None:
 
 def test_a_killed_worker_is_resumed_and_its_trial_retried(tmp_path: Path) -> None:
     storage, reached = _storage(tmp_path), tmp_path / "reached"
-    worker = multiprocessing.get_context("spawn").Process(target=_hang_on_third, args=(storage, str(reached)))
+    worker = multiprocessing.get_context("fork").Process(target=_hang_on_third, args=(storage, str(reached)))
     worker.start()
     deadline = time.monotonic() + 60
     while not reached.exists() and time.monotonic() < deadline:

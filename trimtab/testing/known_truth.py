@@ -1,6 +1,7 @@
 """A small synthetic shop whose true conversion probabilities are known, for tests that need data to learn from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,13 +43,19 @@ def make_shop(rows: int = 2_000, *, timed: bool = True, seed: int = 0) -> Shop:
         "lcp_ms": 2_000 * np.exp(0.5 * normal[:, 0]),
         "depth": np.where(rng.random(rows) < 0.1, np.nan, normal[:, 1]),
         "errors": rng.poisson(0.3, rows).astype(np.float64),
-        "device": np.where(rng.random(rows) < 0.05, None, device.astype(object)),
+        "device": pd.Series(device).mask(rng.random(rows) < 0.05, None),
         "lighter_page": treated,
         "converted": (rng.random(rows) < truth).astype(np.int64),
     }
     if timed:
         columns["at"] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows), unit="min")
     return Shop(pd.DataFrame(columns), _spec(timed=timed), truth)
+
+
+def as_requests(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a server gets them: plain values by column name, None where missing."""
+    values = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(map(str, values.columns), row, strict=True)) for row in values.to_numpy().tolist()]
 
 
 def _spec(*, timed: bool) -> DatasetSpec:
