@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import uuid4
 
 import kserve
 import numpy as np
@@ -178,8 +179,10 @@ class ConversionPredictor(kserve.Model):
             output.set_data_from_numpy(values, binary_data=request.use_binary_outputs)
             outputs.append(output)
         return kserve.InferResponse(
-            response_id=request.id,
+            response_id=request.id or uuid4().hex,  # KServe's own answer to a request without an id is a 500
             model_name=self.name,
+            model_version=str(self._version),
+            requested_outputs=request.request_outputs,
             infer_outputs=outputs,
             parameters={"history": answer.history},
             use_binary_outputs=request.use_binary_outputs,

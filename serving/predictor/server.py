@@ -12,7 +12,7 @@ from copy import deepcopy
 
 import kserve
 from fastapi.exceptions import FastAPIDeprecationWarning
-from kserve.errors import InvalidInput
+from kserve.errors import InvalidInput, ModelNotFound
 from kserve.logging import KSERVE_LOG_CONFIG, configure_logging
 
 SHUTDOWN_SECONDS = 5  # how long requests in flight may take once the server is told to stop
@@ -102,4 +102,4 @@ def exit_with_parent() -> None:
 
 def _is_not_the_callers_fault(record: logging.LogRecord) -> bool:
     """Drop the traceback that KServe logs for each bad request; the caller got the reason."""
-    return not (record.exc_info and isinstance(record.exc_info[1], InvalidInput))
+    return not (record.exc_info and isinstance(record.exc_info[1], InvalidInput | ModelNotFound))

@@ -105,7 +105,9 @@ def test_servers_die_with_a_parent_that_is_killed(bundle: Path) -> None:
         assert child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_one_server_over_http(deployer: ProcessArmDeployer, model: ModelVersion, instances: pd.DataFrame) -> None:
+def test_one_server_over_http(
+    deployer: ProcessArmDeployer, model: ModelVersion, instances: pd.DataFrame, tmp_path: Path
+) -> None:
     """What an app meets: both protocols, and reasons in place of tracebacks."""
     endpoint = deployer.deploy(model, arm="control")
     predictor = HttpPredictor()
@@ -118,6 +120,7 @@ def test_one_server_over_http(deployer: ProcessArmDeployer, model: ModelVersion,
             {"name": "device", "shape": [1], "datatype": "BYTES", "data": ["mobile"]},
         ]
         answer = client.post("/v2/models/shop/infer", json={"inputs": tensors})
+        assert answer.status_code == 200, answer.text
         assert {output["name"] for output in answer.json()["outputs"]} == {"probability", "uplift", "act", "version"}
         for content in (b"x", b"[]", b'{"instances": 1}', b'{"instances": [{"lcp_ms": "slow"}]}'):
             bad = client.post("/v1/models/shop:predict", content=content)
@@ -128,8 +131,7 @@ def test_one_server_over_http(deployer: ProcessArmDeployer, model: ModelVersion,
         predictor.predict(endpoint, instances.drop(columns="device"))
     with pytest.raises(NotFound, match="answered 404"):
         predictor.predict(Endpoint("control", endpoint.url, "other", 1), instances)
-    log = next((Path(str(deployer._folder))).glob("control.log")).read_text()
-    assert "Traceback" not in log
+    assert "Traceback" not in (tmp_path / "logs" / "control.log").read_text()
     deployer.remove("control")
     with pytest.raises(Unavailable, match="did not answer"):
         predictor.predict(endpoint, instances)

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trimtab.adapters.evidently import EvidentlyDriftReporter
+from trimtab.errors import BadInput
+from trimtab.steps import drift
+from trimtab.steps.results import perform, recall
+from trimtab.testing.ports import StepPorts
+from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
+
+SPEC = shop_spec()
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> StepPorts:
+    return StepPorts(tmp_path / "home", drift=EvidentlyDriftReporter())
+
+
+def _new(folder: Path, *, shift: float = 0.0, rows: int = 2_000, **changes: object) -> str:
+    path = folder / "new.parquet"
+    frame = shop_sessions(np.random.default_rng(9), SPEC, rows=rows, shift=shift)
+    frame["user_id"] = [f"user {number}" for number in range(rows)]
+    frame.assign(**changes).to_parquet(path)
+    return str(path)
+
+
+def _reference(ports: StepPorts) -> str:
+    sessions = shop_sessions(np.random.default_rng(1), SPEC)
+    return ports.snapshots.put(sessions, SPEC, source="shop.csv", rejected=0).id
+
+
+def test_finds_nothing_where_nothing_changed(ports: StepPorts, tmp_path: Path) -> None:
+    config = drift.Config(_reference(ports), _new(tmp_path))
+    result = perform(drift.run, config, ports.as_ports(), run="r", stage="drift")
+    assert recall(drift.Result, ports.as_ports(), run="r", stage="drift").result == result
+    assert (result.detected, result.action, result.broken) == (False, "none", ())
+    assert Path(result.page).is_file()
+
+
+def test_finds_drift_in_columns_and_in_the_model_s_answers(ports: StepPorts, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    bundle = shop_bundle(tmp_path / "model", shop_sessions(rng, SPEC), SPEC, rng=rng)
+    ports.registry.put("shop", 1, bundle, "champion")
+    config = drift.Config(_reference(ports), _new(tmp_path, shift=0.8), model="shop")
+    result = drift.run(config, ports.as_ports())
+    assert (result.detected, result.action) == (True, "retrain")
+    assert any("'lcp_ms'" in reason for reason in result.reasons)
+    assert any("answers drifted" in reason for reason in result.reasons)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lcp_ms": 1_200.0}, "'lcp_ms' has the same value everywhere"),
+        ({"lcp_ms": np.nan}, "lcp_ms"),
+        ({"bought": 7}, "bought"),
+    ],
+)
+def test_pages_someone_where_the_data_broke(
+    ports: StepPorts, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    result = drift.run(drift.Config(_reference(ports), _new(tmp_path, **changes)), ports.as_ports())
+    assert result.action == "page"
+    assert said in result.reasons[0]
+    assert "broken pipeline" in result.reasons[0]
+
+
+def test_an_absent_column_is_a_finding_and_an_absent_file_an_error(ports: StepPorts, tmp_path: Path) -> None:
+    reference = _reference(ports)
+    path = _new(tmp_path)
+    pd.read_parquet(path).drop(columns="device").to_parquet(path)
+    result = drift.run(drift.Config(reference, path), ports.as_ports())
+    assert result.action == "page"
+    assert "'device'" in result.reasons[0]
+    with pytest.raises(BadInput):
+        drift.run(drift.Config(reference, str(tmp_path / "nothing.csv")), ports.as_ports())

@@ -1,0 +1,120 @@
+"""Ports of one process for tests of steps: real files and models, servers without sockets, a registry in memory."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from trimtab.adapters.events import FileEventLog
+from trimtab.adapters.files import FileSnapshotStore
+from trimtab.adapters.inference import records
+from trimtab.errors import NotFound
+from trimtab.models.bundle import ConversionModel
+from trimtab.ports import DriftReporter, EventLog, Ports, SnapshotStore
+from trimtab.types import Endpoint, ModelVersion
+
+
+class MemoryRegistry:
+    """Versions of models by alias; their bundles are folders."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str], ModelVersion] = {}
+
+    def put(self, name: str, version: int, bundle: Path, *aliases: str) -> ModelVersion:
+        """Add a version."""
+        model = ModelVersion(name, version, uri=str(bundle), aliases=aliases)
+        for reference in (str(version), *aliases):
+            self._versions[name, reference] = model
+        return model
+
+    def resolve(self, name: str, alias_or_version: str) -> ModelVersion:
+        """The version behind an alias or number."""
+        if (name, alias_or_version) not in self._versions:
+            raise NotFound(f"model '{name}' has no version '{alias_or_version}'.")
+        return self._versions[name, alias_or_version]
+
+    def download(self, model: ModelVersion) -> Path:
+        """The bundle."""
+        return Path(model.uri)
+
+
+class InProcessArms:
+    """Deployer and predictor in one: an arm is a loaded model, and what it was asked is kept."""
+
+    def __init__(self) -> None:
+        self._arms: dict[str, tuple[ModelVersion, ConversionModel]] = {}
+        self.asked: list[tuple[str, pd.DataFrame]] = []
+
+    @property
+    def running(self) -> frozenset[str]:
+        """Arms that are deployed."""
+        return frozenset(self._arms)
+
+    def deploy(self, model: ModelVersion, *, arm: str) -> Endpoint:
+        """Load the version."""
+        self._arms[arm] = (model, ConversionModel.load(Path(model.uri)))
+        return Endpoint(arm, f"memory://{arm}", model.name, model.version)
+
+    def remove(self, arm: str) -> None:
+        """Forget the arm."""
+        self._arms.pop(arm, None)
+
+    def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
+        """Answer as a server would."""
+        version, model = self._arms[endpoint.arm]
+        self.asked.append((endpoint.arm, instances))
+        decision = model.act(pd.DataFrame(records(instances)))
+        return pd.DataFrame(
+            {
+                "probability": decision.probability,
+                "uplift": decision.uplift,
+                "act": decision.act,
+                "version": version.version,
+                "history": "absent",
+            }
+        )
+
+
+class StepPorts:
+    """The ports that steps of serving, deciding and monitoring use.
+
+    Args:
+        home: State folder.
+        drift: A drift reporter, where one is needed.
+    """
+
+    def __init__(self, home: Path, *, drift: DriftReporter | None = None) -> None:
+        self.home = home
+        self.registry = MemoryRegistry()
+        self.arms = InProcessArms()
+        self.drift = drift
+        self.heard: list[tuple[str, int, int, str]] = []
+
+    @cached_property
+    def snapshots(self) -> SnapshotStore:
+        """Snapshots in the home."""
+        return FileSnapshotStore(self.home / "snapshots")
+
+    @cached_property
+    def events(self) -> EventLog:
+        """The event log in the home."""
+        return FileEventLog(str(self.home / "events"))
+
+    @property
+    def deployer(self) -> InProcessArms:
+        """Arms in this process."""
+        return self.arms
+
+    @property
+    def predictor(self) -> InProcessArms:
+        """The same arms."""
+        return self.arms
+
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Keep what was reported."""
+        self.heard.append((stage, done, total, note))
+
+    def as_ports(self) -> Ports:
+        """As what steps are given."""
+        return cast(Ports, self)
