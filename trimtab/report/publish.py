@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from trimtab.errors import BadInput
 from trimtab.report.loop import LoopReport
 from trimtab.report.page import render_page
 from trimtab.report.summary import summarise
@@ -33,8 +34,12 @@ def publish(report: LoopReport, out: Path, *, attachments: Mapping[str, Path] | 
         report: What to show.
         out: Folder of the report; what was in it is replaced.
         attachments: File name in the folder to the file to copy there.
+
+    Raises:
+        BadInput: `out` is a file, or a folder that holds something else than a report.
     """
     out = out.absolute()
+    _check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         fresh, old = Path(scratch) / "new", Path(scratch) / "old"
@@ -47,3 +52,11 @@ def publish(report: LoopReport, out: Path, *, attachments: Mapping[str, Path] | 
             out.rename(old)
         fresh.rename(out)
     return Published(out / PAGE, out / SUMMARY)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Keep a slip in a path from deleting a folder of somebody's work."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file()):
+        raise BadInput(
+            f"'{out}' is not a report, so it is not replaced by one.", remedy="Name an empty folder, or a new one."
+        )
