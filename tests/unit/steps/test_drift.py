@@ -19,11 +19,11 @@ def ports(tmp_path: Path) -> StepPorts:
     return StepPorts(tmp_path / "home", drift=EvidentlyDriftReporter())
 
 
-def _new(folder: Path, *, shift: float = 0.0, rows: int = 2_000, **changes: object) -> str:
+def _new(folder: Path, *, shift: float = 0.0, rows: int = 2_000, changes: dict[str, float] | None = None) -> str:
     path = folder / "new.parquet"
     frame = shop_sessions(np.random.default_rng(9), SPEC, rows=rows, shift=shift)
     frame["user_id"] = [f"user {number}" for number in range(rows)]
-    frame.assign(**changes).to_parquet(path)
+    frame.assign(**changes or {}).to_parquet(path)
     return str(path)
 
 
@@ -60,9 +60,9 @@ def test_finds_drift_in_columns_and_in_the_model_s_answers(ports: StepPorts, tmp
     ],
 )
 def test_pages_someone_where_the_data_broke(
-    ports: StepPorts, tmp_path: Path, changes: dict[str, object], said: str
+    ports: StepPorts, tmp_path: Path, changes: dict[str, float], said: str
 ) -> None:
-    result = drift.run(drift.Config(_reference(ports), _new(tmp_path, **changes)), ports.as_ports())
+    result = drift.run(drift.Config(_reference(ports), _new(tmp_path, changes=changes)), ports.as_ports())
     assert result.action == "page"
     assert said in result.reasons[0]
     assert "broken pipeline" in result.reasons[0]
