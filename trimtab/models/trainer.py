@@ -72,7 +72,7 @@ def train_model(
         encoder=data.encoder,
         shape=data.shape,
         options=options,
-        knots=int(data.preprocessor.knots.shape[1]),
+        knots=data.preprocessor.knots,
         calibration=Calibration(),
         threshold=0.5,
         action_cost=spec.costs.action,
