@@ -94,7 +94,6 @@ def workshop(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setenv("TRIMTAB_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("TRIMTAB_PSEUDONYM_KEY", raising=False)
     monkeypatch.delenv("TRIMTAB_PROFILE", raising=False)
-    monkeypatch.setattr(app, "GROUPS", ("simulate", "validate"))
     return Workshop(tmp_path, capsys)
 
 

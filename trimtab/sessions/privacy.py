@@ -121,7 +121,7 @@ def find_personal(values: Iterable[str | None]) -> PersonalContent | None:
         The kind that most values hold, or None where no value holds any. An e-mail address is found anywhere in a
         text; the other kinds must be the whole value, because digits inside a longer text mean many things.
     """
-    distinct = {str(value).strip() for value in values if not pd.isna(value)}
+    distinct = {str(value).strip() for value in values if isinstance(value, str)}
     candidates = [value for value in distinct if _CANDIDATE.search(value)]
     found = {kind: frozenset(value for value in candidates if _is(kind, value)) for kind in (_MAIL, *_WHOLE)}
     kind = max(found, key=lambda name: len(found[name]))

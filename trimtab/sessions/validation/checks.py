@@ -72,7 +72,12 @@ def constants(frame: pd.DataFrame, spec: DatasetSpec) -> list[Finding]:
 
 
 def leaks(frame: pd.DataFrame, spec: DatasetSpec) -> list[Finding]:
-    """Inputs that predict the label better than an honest measure of a session does."""
+    """Inputs that predict the label better than an honest measure of a session does.
+
+    Nothing is said of fewer than `quality.min_class_rows` rows of either outcome, which anything may rank by chance.
+    """
+    if frame[spec.label].value_counts().min() < spec.quality.min_class_rows:
+        return []
     findings = []
     for name in spec.inputs:
         score = column_auc(frame[name], frame[spec.label])

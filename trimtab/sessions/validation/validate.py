@@ -20,7 +20,7 @@ from trimtab.sessions.validation.schema import row_defects
 
 _SEVERITIES = ("error", "warning", "info")
 # From this share of distinct values on, a column is about people; below it, single cells slipped in.
-_PERSONAL_SHARE = 0.3
+_PERSONAL_SHARE = 0.5
 _SAMPLE = 20_000
 
 
