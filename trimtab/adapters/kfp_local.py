@@ -74,6 +74,7 @@ class LocalLauncher:
             files.reset()
             process = self._start(folder, request, lock, attached=wait)
             if not wait:
+                process.wait()  # it leaves the run to a process of its own
                 return PipelineRun(run_key, plan.name, "RUNNING", created_at=datetime.now(UTC))
             self._follow(process, files)
         return self._outcome(folder, plan.name, run_key, files)

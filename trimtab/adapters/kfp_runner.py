@@ -51,9 +51,11 @@ def _follow_parent(parent: int) -> None:
 
 
 def main(folder: str, parent: str) -> None:
-    """Run the request in `folder`; where `parent` is not 0, no longer than that process lives."""
+    """Run the request in `folder`, no longer than `parent` lives; in the background where `parent` is 0."""
     if int(parent):
         threading.Thread(target=_follow_parent, args=(int(parent),), daemon=True).start()
+    elif os.fork():
+        os._exit(0)  # whoever started the run has no child to wait for
     result = run(Path(folder))
     part = Path(folder) / f"{RESULT}.part"
     part.write_text(json.dumps(result))
