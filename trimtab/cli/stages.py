@@ -73,7 +73,7 @@ def _register(done: register.Result) -> str:
 
 def _impact(done: impact.Result) -> str:
     best = ", ".join(kpi.kpi for kpi in done.study.kpis[:3])
-    agreed = f"; rank correlation with the truth {done.agreement.correlation.estimate:.2f}" if done.agreement else ""
+    agreed = f"; rank correlation with the truth {done.agreement.spearman.estimate:.2f}" if done.agreement else ""
     return f"worth most: {best}{agreed}"
 
 
