@@ -120,18 +120,19 @@ def _multi_user(host: str, token: str, credentials: Any) -> bool:
     """Ask the endpoint how it is; the answer also says whether it has many users."""
     configuration = kfp_server_api.Configuration(host=host)
     configuration.retries = False
+    configuration.api_key_prefix["authorization"] = "Bearer"
     if token:
         configuration.api_key["authorization"] = token
-        configuration.api_key_prefix["authorization"] = "Bearer"
     elif credentials:
         credentials.refresh_api_key_hook(configuration)
     api = kfp_server_api.HealthzServiceApi(kfp_server_api.ApiClient(configuration))
-    try:
-        with translated(host):
-            health = api.healthz_service_get_healthz(_request_timeout=(_CONNECT_SECONDS, _READ_SECONDS))
-        return bool(health.multi_user)
-    except (AttributeError, TypeError, ValueError) as error:  # a page in HTML, not the API's JSON
+    with translated(host):
+        health, _, headers = api.healthz_service_get_healthz_with_http_info(
+            _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS)
+        )
+    if not headers.get("Content-Type", "").startswith("application/json"):
         raise BadInput(
             f"{host} answers, but not as Kubeflow Pipelines; it may be a login page.",
             remedy="Set KFP_TOKEN, and check the profile's endpoint.",
-        ) from error
+        )
+    return bool(health.multi_user)

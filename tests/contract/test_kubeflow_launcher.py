@@ -1,0 +1,181 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trimtab.adapters.kubeflow import KubeflowLauncher
+from trimtab.errors import BadInput, TrimtabError, Unavailable
+from trimtab.profile import KubeflowPipelines
+from trimtab.testing.kubeflow_double import TOKEN, KubeflowDouble, kubeflow_double
+from trimtab.testing.launcher import LauncherContract, Started, toy
+
+__all__ = ["toy"]
+
+
+def _settings(url: str, *, token: str = TOKEN, image: str = "trimtab/pipeline-python") -> KubeflowPipelines:
+    return KubeflowPipelines(kind="kubeflow", endpoint=url, namespace="shop", token=token, image=image)
+
+
+@pytest.fixture
+def double() -> Iterator[KubeflowDouble]:
+    with kubeflow_double() as running:
+        yield running
+
+
+@pytest.fixture
+def launcher(double: KubeflowDouble) -> KubeflowLauncher:
+    return KubeflowLauncher(_settings(double.url), poll_seconds=0.01)
+
+
+class TestKubeflowLauncher(LauncherContract):
+    @pytest.fixture
+    def launcher(self, double: KubeflowDouble) -> KubeflowLauncher:
+        return KubeflowLauncher(_settings(double.url), poll_seconds=0.01)
+
+    @pytest.fixture
+    def started(self, double: KubeflowDouble) -> Started:
+        return lambda: len(double.runs)
+
+
+def test_sends_the_compiled_pipeline_and_its_arguments(
+    launcher: KubeflowLauncher, double: KubeflowDouble, toy: str
+) -> None:
+    run = launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    sent = double.runs[0]
+    assert sent.pipeline_spec == next(yaml.safe_load_all(Path(toy).read_text()))
+    assert sent.runtime_config.parameters == {"run": "a", "marks": "m"}
+    assert (sent.display_name, sent.experiment_id) == ("a", "e-1")
+    assert (run.state, run.url) == ("PENDING", f"{double.url}/#/runs/details/run-1")
+
+
+def test_names_the_namespace_only_where_there_are_many_users(double: KubeflowDouble, toy: str) -> None:
+    for multi_user, named in ((False, []), (True, ["experiments:shop", "experiments:shop"])):
+        double.multi_user, double.namespaces = multi_user, []
+        KubeflowLauncher(_settings(double.url)).submit(toy, {"marks": "m"}, run_key=str(multi_user), wait=False)
+        assert double.namespaces == named
+
+
+def test_follows_a_run_with_progress(double: KubeflowDouble, toy: str) -> None:
+    reports: list[tuple[str, int, int, str]] = []
+
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        reports.append((stage, done, total, note))
+
+    launcher = KubeflowLauncher(_settings(double.url), progress=progress, poll_seconds=0.01)
+    assert launcher.submit(toy, {"marks": "m"}, run_key="a").state == "SUCCEEDED"
+    assert reports == [("toy", 0, 1, "mark"), ("toy", 1, 1, "")]
+
+
+def test_a_failure_carries_the_servers_reason_and_the_link(launcher: KubeflowLauncher, toy: str) -> None:
+    with pytest.raises(TrimtabError, match="ended as failed in mark: an accident") as raised:
+        launcher.submit(toy, {"marks": "m", "then": "fail"}, run_key="a")
+    assert "/#/runs/details/run-1" in raised.value.remedy
+
+
+def test_of_two_runs_started_at_once_one_remains(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
+    double.rival = True
+    run = launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    assert run.id == "run-1"
+    assert [run.state for run in double.runs] == ["PENDING", "CANCELED"]
+
+
+def test_a_canceled_run_ends_the_wait(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
+    double.looks = 10_000_000
+    launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    threading.Timer(0.2, lambda: setattr(double, "get_run", lambda _: _canceled(double))).start()
+    with pytest.raises(TrimtabError, match="canceled"):
+        launcher.submit(toy, {"marks": "m"}, run_key="a")
+
+
+def _canceled(double: KubeflowDouble) -> object:
+    double.runs[0].state = "CANCELED"
+    return double.runs[0]
+
+
+def test_the_profiles_image_takes_the_place_of_the_default(double: KubeflowDouble, toy: str) -> None:
+    settings = _settings(double.url, image="registry.local/shop/pipeline-python:7")
+    KubeflowLauncher(settings).submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    executors = double.runs[0].pipeline_spec["deploymentSpec"]["executors"]
+    assert {executor["container"]["image"] for executor in executors.values()} == {settings.image}
+
+
+Refusal = tuple[int, str, type[TrimtabError], str]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (401, '{"error": "Unauthenticated"}', BadInput, "refuses the token .HTTP 401.: Unauthenticated"),
+        (403, '{"error": "no access to namespace shop"}', BadInput, "HTTP 403.: no access to namespace shop"),
+        (404, "404 page not found", BadInput, "no v2beta1 API"),
+        (400, '{"error": "pipeline spec is invalid"}', BadInput, "pipeline spec is invalid"),
+        (503, "upstream connect error", Unavailable, "HTTP 503"),
+        (429, "slow down", Unavailable, "HTTP 429"),
+        (200, "<html>Log in</html>", BadInput, "login page"),
+    ],
+)
+def test_says_what_is_wrong_with_the_endpoint(
+    launcher: KubeflowLauncher, double: KubeflowDouble, toy: str, refusal: Refusal
+) -> None:
+    status, body, kind, says = refusal
+    double.answer = (status, body)
+    with pytest.raises(kind, match=says) as raised:
+        launcher.submit(toy, {"marks": "m"}, run_key="a")
+    assert double.url in raised.value.message
+    assert TOKEN not in str(raised.value)
+
+
+def test_a_wrong_token_is_bad_input(double: KubeflowDouble, toy: str) -> None:
+    with pytest.raises(BadInput, match="token is wrong"):
+        KubeflowLauncher(_settings(double.url, token="other")).submit(toy, {"marks": "m"}, run_key="a")
+
+
+def test_the_pods_own_token_is_used_without_another(
+    double: KubeflowDouble, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    launcher = KubeflowLauncher(_settings(double.url, token=""))
+    assert launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False).state == "PENDING"
+
+
+def test_nobody_there_is_unavailable(toy: str) -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        KubeflowLauncher(_settings("http://127.0.0.1:9")).submit(toy, {"marks": "m"}, run_key="a")
+
+
+def test_an_endpoint_needs_a_scheme(toy: str) -> None:
+    with pytest.raises(BadInput, match="not an http"):
+        KubeflowLauncher(_settings("ml-pipeline:8888")).submit(toy, {"marks": "m"}, run_key="a")
+
+
+def test_waiting_survives_a_short_outage(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
+    launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    looked = double.get_run
+    outages = iter([True, True, False])
+
+    def get_run(run_id: str) -> object:
+        if next(outages, False):
+            raise ConnectionAbortedError  # the handler's thread dies: the client sees a broken connection
+        return looked(run_id)
+
+    double.get_run = get_run  # type: ignore[method-assign, assignment]
+    assert launcher.submit(toy, {"marks": "m"}, run_key="a").state == "SUCCEEDED"
+
+
+def test_schedules_once_and_replaces_what_differs(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
+    first = launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 3 * * *")
+    assert launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 3 * * *") == first
+    made = double.schedules[0]
+    assert made.trigger.cron_schedule.cron == "0 0 3 * * *"
+    assert made.runtime_config.parameters == {"run": "nightly-[[ScheduledTime]]", "marks": "m"}
+    assert (made.max_concurrency, made.no_catchup, made.mode) == ("1", True, "ENABLE")
+    second = launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 4 * * *")
+    assert [schedule.recurring_run_id for schedule in double.schedules] == [second] != [first]
+
+
+def test_a_wrong_cron_is_bad_input(launcher: KubeflowLauncher, toy: str) -> None:
+    with pytest.raises(BadInput, match="has 2 fields"):
+        launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="daily please")
