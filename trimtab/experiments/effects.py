@@ -9,7 +9,7 @@ from math import copysign, expm1, inf, isfinite, log1p, sqrt
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
-from scipy import stats
+from scipy import special
 
 from trimtab.errors import BadInput
 
@@ -168,17 +168,23 @@ class Reference:
     degrees_of_freedom: float | None = None
 
     def p_value(self, statistic: float) -> float:
-        """P-value of a statistic, from the survival function so that small ones do not vanish."""
-        law = stats.norm if self.degrees_of_freedom is None else stats.t(self.degrees_of_freedom)
+        """P-value of a statistic, from the nearer tail so that small ones do not vanish."""
         if self.alternative == "two-sided":
-            return min(1.0, 2.0 * float(law.sf(abs(statistic))))
-        return float(law.sf(statistic if self.alternative == "greater" else -statistic))
+            return min(1.0, 2.0 * self._below(-abs(statistic)))
+        return self._below(-statistic if self.alternative == "greater" else statistic)
 
     @property
     def critical(self) -> float:
         """Critical value: at alpha / 2 for two sides, at alpha for one."""
-        law = stats.norm if self.degrees_of_freedom is None else stats.t(self.degrees_of_freedom)
-        return float(law.isf(self.alpha / 2 if self.alternative == "two-sided" else self.alpha))
+        tail = self.alpha / 2 if self.alternative == "two-sided" else self.alpha
+        if self.degrees_of_freedom is None:
+            return -float(special.ndtri(tail))
+        return -float(special.stdtrit(self.degrees_of_freedom, tail))
+
+    def _below(self, value: float) -> float:
+        if self.degrees_of_freedom is None:
+            return float(special.ndtr(value))
+        return float(special.stdtr(self.degrees_of_freedom, value))
 
     def bounds(self, estimate: float, standard_error: float) -> tuple[float, float]:
         """Bounds of the interval; open on the side that the alternative does not ask about."""

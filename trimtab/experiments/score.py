@@ -3,6 +3,9 @@
 O. Miettinen and M. Nurminen (1985), "Comparative analysis of two rates", Statistics in Medicine 4, 213-226. The
 variance under a hypothesised difference or ratio is taken at the restricted maximum-likelihood estimates, so it never
 vanishes merely because an arm has no successes, and the interval never leaves the parameter's range.
+
+statsmodels up to 0.15 has a wrong coefficient in the cubic for a difference (its issue 10269), so its score interval
+and its test against a margin differ from these in the third digit.
 """
 
 from math import acos, copysign, cos, inf, pi, sqrt
@@ -90,7 +93,7 @@ def _restricted_for_difference(x0: float, n0: float, x1: float, n1: float, diffe
     if difference == 0:
         return successes / total
     l2 = (n1 + 2 * n0) * difference - total - successes
-    l1 = (x0 * difference - total - 2 * x0) * difference + successes
+    l1 = (n0 * difference - total - 2 * x0) * difference + successes
     l0 = x0 * difference * (1 - difference)
     q = (l2 / (3 * total)) ** 3 - l1 * l2 / (6 * total**2) + l0 / (2 * total)
     p = copysign(sqrt(max((l2 / (3 * total)) ** 2 - l1 / (3 * total), 0.0)), q)

@@ -32,7 +32,7 @@ def test_summary_round_trip() -> None:
         (lambda: Moments.of({"y": [1.0, float("nan")]}), "column 'y' has missing or infinite"),
         (lambda: Moments.of({"x": [1.0], "y": [float("inf")]}), "column 'y' has missing or infinite"),
         (lambda: Moments.of({"x": [1.0], "y": [1.0, 2.0]}), "differ in length"),
-        (lambda: Moments.of({"y": ["a"]}), "not numeric"),
+        (lambda: Moments.of({"y": np.array(["a"])}), "not numeric"),
         (lambda: Moments.of({"y": [1.0]}).variance("y"), "a variance needs two"),
         (lambda: Moments.of({"y": [1.0, 2.0]}).variance("z"), "no moments of 'z'"),
         (lambda: Moments.of({"y": [1.0]}).merge(Moments.of({"z": [1.0]})), "cannot be merged"),

@@ -19,8 +19,8 @@ SAME = Evidence("conversion", compare_proportions(Proportion(1_000, 10_000), Pro
 
 
 def latency(treatment: float, *, n: int = 5_000, margin: float = 0.1) -> Evidence:
-    arms = (Moments.of_summary("latency", n=n, mean=mean, variance=0.25) for mean in (1.216, treatment))
-    comparison = compare_means(*arms, Measure("latency"))  # type: ignore[misc,call-arg]
+    before, after = (Moments.of_summary("latency", n=n, mean=mean, variance=0.25) for mean in (1.216, treatment))
+    comparison = compare_means(before, after, Measure("latency"))
     return Evidence("latency", comparison, direction="lower", margin=margin)
 
 
