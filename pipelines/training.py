@@ -57,6 +57,7 @@ def training(options: Options) -> Any:
         ready = place(features(snapshot_id=snapshot.output, **where), options)
         place(materialize(snapshot_id=ready.output, **where), options).set_caching_options(False)
         studies = search(snapshot_id=ready.output, trials=trials, seed=seed, device=device, **where)
+        studies.set_caching_options(False)
         champion = place(first_champion(snapshot_id=ready.output, seed=seed, **where), options)
         champion.set_caching_options(False)
         model = train(
