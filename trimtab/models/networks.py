@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trimtab.models.periodic import PeriodicEmbedding
+
 NetworkKind = Literal["plr_mlp", "linear"]
 
 
@@ -45,10 +47,10 @@ class NetworkOptions:
     """
 
     kind: NetworkKind = "plr_mlp"
-    width: int = 128
+    width: int = 96
     depth: int = 2
     dropout: float = 0.1
-    frequencies: int = 6
+    frequencies: int = 4
     frequency_scale: float = 0.1
     embedding: int = 4
     category_embedding: int = 4
@@ -73,31 +75,6 @@ class Categories(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """Look the codes up."""
         return nn.functional.embedding(codes + self.offsets, self.table).flatten(1)
-
-
-class PeriodicEmbedding(nn.Module):
-    """Numerical embeddings "PLR-lite": periodic, then one linear layer shared by all columns, then ReLU.
-
-    Source: Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
-    NeurIPS 2022, equation 4, with the shared linear layer of their later code (`lite=True`).
-
-    Shape:
-        scores [rows, p] -> [rows, p * size].
-    """
-
-    def __init__(self, columns: int, *, frequencies: int, scale: float, size: int) -> None:
-        super().__init__()
-        self.frequencies = nn.Parameter(torch.empty(columns, frequencies))
-        nn.init.trunc_normal_(self.frequencies, std=scale, a=-3 * scale, b=3 * scale)
-        self.linear = nn.Linear(2 * frequencies, size)
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Embed each column."""
-        angles = (2 * math.pi) * self.frequencies * scores.unsqueeze(-1)
-        # The linear layer of [cos, sin] as a sum of two: joining the waves would copy the largest array of the network.
-        cosines, sines = self.linear.weight.chunk(2, dim=1)
-        mixed = nn.functional.linear(angles.cos(), cosines, self.linear.bias)
-        return torch.relu(mixed + nn.functional.linear(angles.sin(), sines)).flatten(1)
 
 
 class PlrMlp(nn.Module):

@@ -66,7 +66,7 @@ class Preprocessor(nn.Module):
         distance = by_column - self.left.gather(1, piece)
         scores = torch.addcmul(self.base.gather(1, piece), self.slope.gather(1, piece), distance).T
         if not len(self.flagged):
-            return scores
+            return scores.contiguous()
         return torch.cat([scores, missing.index_select(1, self.flagged).to(scores.dtype)], dim=1)
 
 

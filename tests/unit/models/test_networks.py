@@ -1,26 +1,13 @@
-import math
-
 import pytest
 import torch
 
-from trimtab.models.networks import InputShape, NetworkKind, NetworkOptions, PeriodicEmbedding, build_network
+from trimtab.models.networks import InputShape, NetworkKind, NetworkOptions, build_network
 
 SHAPE = InputShape(numeric=3, flags=1, cardinalities=(4, 2))
 
 
 def _inputs(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(rows, 4), torch.stack([torch.arange(rows) % 4, torch.arange(rows) % 2], dim=1)
-
-
-def test_the_periodic_embedding_is_the_papers() -> None:
-    module = PeriodicEmbedding(2, frequencies=3, scale=0.1, size=5)
-    scores = torch.randn(4, 2)
-    for row in range(4):
-        for column in range(2):
-            angles = 2 * math.pi * module.frequencies[column] * scores[row, column]
-            waves = torch.cat([torch.cos(angles), torch.sin(angles)])
-            expected = torch.relu(module.linear(waves))
-            torch.testing.assert_close(module(scores).view(4, 2, 5)[row, column], expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["plr_mlp", "linear"])
