@@ -161,7 +161,7 @@ def test_waiting_survives_a_short_outage(launcher: KubeflowLauncher, double: Kub
             raise ConnectionAbortedError  # the handler's thread dies: the client sees a broken connection
         return looked(run_id)
 
-    double.get_run = get_run  # type: ignore[method-assign, assignment]
+    double.get_run = get_run  # type: ignore[method-assign]
     assert launcher.submit(toy, {"marks": "m"}, run_key="a").state == "SUCCEEDED"
 
 

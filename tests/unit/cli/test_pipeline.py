@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import orjson
+import pytest
+import yaml
+
+from trimtab.cli import main
+from trimtab.testing.kubeflow_double import TOKEN, kubeflow_double
+from trimtab.testing.launcher import toy
+
+__all__ = ["toy"]
+
+
+def _run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRIMTAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> str:
+    """A profile whose pipelines run on the endpoint in KFP_ENDPOINT."""
+    profile = yaml.safe_load((Path(__file__).parents[3] / "trimtab" / "profiles" / "local.yaml").read_text())
+    profile["pipelines"] = {"kind": "kubeflow", "endpoint": "${KFP_ENDPOINT}", "token": "${KFP_TOKEN}"}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    return str(path)
+
+
+def test_compiles_for_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "training.yaml"
+    placed = ["--node-selector", "pool=gaudi", "--toleration", "habana.ai/gaudi:NoSchedule", "--workers", "4"]
+    assert _run("pipeline", "compile", "--accelerator", "gaudi", *placed, "--out", str(out), "--json") == 0
+    assert orjson.loads(capsys.readouterr().out) == {"pipeline": "training", "file": str(out)}
+    assert "habana.ai/gaudi" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("compile", "--out", "x.yaml", "--accelerator", "tpu"), "none, nvidia, gaudi"),
+        (("compile", "--out", "x.yaml", "--toleration", "a"), "KEY[=VALUE]:EFFECT"),
+        (("run", "--data", "d", "--spec", "s", "--set", "trials"), "not NAME=VALUE"),
+        (("run", "--data", "d", "--spec", "s", "--set", "trials=many"), "'many', not number_integer"),
+        (("run", "--data", "d", "--spec", "s", "--set", "colour=red"), "no parameter 'colour'"),
+        (("schedule", "--profile", "local", "--data", "d", "--spec", "s", "--name", "n", "--cron", "0 3 * * *"),
+         "cannot schedule"),
+    ],
+)  # fmt: skip
+def test_a_users_mistake_is_one_message(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("pipeline", *arguments) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert "Traceback" not in told
+
+
+def test_a_tasks_refusal_is_the_commands_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    absent = str(tmp_path / "absent.csv")
+    assert _run("pipeline", "run", "--data", absent, "--spec", "ux_sessions", "--json") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    error = orjson.loads(captured.err.splitlines()[-1])["error"]
+    assert (error["kind"], absent in error["message"]) == ("BadInput", True)
+
+
+def test_submits_and_schedules_on_a_cluster(
+    cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with kubeflow_double() as double:
+        monkeypatch.setenv("KFP_ENDPOINT", double.url)
+        monkeypatch.setenv("KFP_TOKEN", TOKEN)
+        common = ["--profile", cluster, "--data", "s3://shop/sessions.parquet", "--spec", "ux_sessions", "--json"]
+        submit = ["pipeline", "submit", *common, "--set", "trials=3"]
+        assert [_run(*submit), _run(*submit)] == [0, 0]
+        parts = capsys.readouterr().out.split("}\n")[:2]
+        assert [orjson.loads(part + "}")["id"] for part in parts] == ["run-1", "run-1"]
+        assert double.runs[0].runtime_config.parameters["trials"] == 3
+        assert _run("pipeline", "schedule", *common, "--name", "nightly", "--cron", "0 3 * * *") == 0
+        assert orjson.loads(capsys.readouterr().out)["schedule"] == "schedule-2"
+
+
+def test_an_endpoint_that_is_away_exits_with_three(
+    cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KFP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("KFP_TOKEN", "")
+    assert _run("pipeline", "submit", "--profile", cluster, "--data", "d", "--spec", "s") == 3
+    assert "does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["compile", "run", "submit", "schedule"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("pipeline", command, "--help") == 0
+    assert f"Example: trimtab pipeline {command}" in " ".join(capsys.readouterr().out.split())
