@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trimtab.errors import BadInput
-from trimtab.experiments.hashing import UInts, Units, salted_hash, salted_hashes
+from trimtab.experiments.hashing import UInts, Units, hash_chunks, salted_hash, salted_hash_table
 
 BUCKETS = 10_000
 NOT_ENROLLED = -1
 Codes: TypeAlias = npt.NDArray[np.int16]
+Buckets: TypeAlias = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
@@ -172,9 +173,13 @@ def assign_codes(
     units: Units, experiment: Experiment, *, attributes: Mapping[str, Sequence[str]] | None = None
 ) -> Codes:
     """`assign` as places in `experiment.arm_names`, -1 for a unit that is not in the experiment."""
+    salts = _salts(experiment)
     table = _bucket_table((*experiment.earlier, experiment.weights), experiment.arm_names.index(experiment.control))
-    codes = table[_buckets(salted_hashes(units, _salt(experiment, "arm")))]
-    codes[~_enrolled(units, experiment, attributes or {})] = NOT_ENROLLED
+    codes = np.empty(len(units), dtype=np.int16)
+    for rows, hashes in hash_chunks(units, list(salts.values())):
+        buckets = dict(zip(salts, _buckets(hashes), strict=True))
+        codes[rows] = np.where(_enrolled(buckets, experiment), table[buckets["arm"]], NOT_ENROLLED)
+    codes[~_eligible(len(units), experiment, attributes or {})] = NOT_ENROLLED
     return codes
 
 
@@ -188,15 +193,11 @@ def assign_one(unit: str, experiment: Experiment, *, attributes: Mapping[str, st
     for name, allowed in experiment.segments.items():
         if _attribute(known, name, experiment) not in allowed:
             return ""
-    holdout, layer = experiment.holdout, experiment.layer
-    if holdout and _bucket(unit, f"holdout:{holdout.name}") < round(holdout.share * BUCKETS):
-        return ""
-    if layer and not layer.start <= _bucket(unit, f"layer:{layer.name}") < layer.stop:
-        return ""
-    if experiment.share < 1 and _bucket(unit, _salt(experiment, "enrol")) >= round(experiment.share * BUCKETS):
+    buckets = {question: np.asarray(_bucket(unit, salt)) for question, salt in _salts(experiment).items()}
+    if not _enrolled(buckets, experiment):
         return ""
     table = _bucket_table((*experiment.earlier, experiment.weights), experiment.arm_names.index(experiment.control))
-    return experiment.arm_names[table[_bucket(unit, _salt(experiment, "arm"))]]
+    return experiment.arm_names[table[int(buckets["arm"])]]
 
 
 def assign_stratified(
@@ -223,11 +224,14 @@ def assign_stratified(
     labels = np.asarray(strata, dtype=object).astype(str)
     if len(labels) != len(units):
         raise BadInput(f"there are {len(units)} units but {len(labels)} strata.")
-    hashes = salted_hashes(units, _salt(experiment, "arm"))
+    salts = _salts(experiment)
+    table = dict(zip(salts, salted_hash_table(units, list(salts.values())), strict=True))
+    hashes = table["arm"]
     if len(np.unique(hashes)) < len(hashes):
         raise BadInput("units repeat.", remedy="Give each unit once.")
     edges = np.cumsum(experiment.weights) / sum(experiment.weights)
-    enrolled = _enrolled(units, experiment, attributes or {})
+    buckets = {question: _buckets(row) for question, row in table.items()}
+    enrolled = _eligible(len(units), experiment, attributes or {}) & _enrolled(buckets, experiment)
     codes = np.full(len(units), NOT_ENROLLED, dtype=np.int16)
     for label in np.unique(labels):
         rows = np.flatnonzero((labels == label) & enrolled)
@@ -283,21 +287,38 @@ def _bucket_counts(weights: tuple[float, ...]) -> list[int]:
     return counts
 
 
-def _enrolled(units: Units, experiment: Experiment, attributes: Mapping[str, Sequence[str]]) -> npt.NDArray[np.bool_]:
-    inside = np.ones(len(units), dtype=bool)
+def _salts(experiment: Experiment) -> dict[str, str]:
+    """Salt of each question that the experiment asks about a unit."""
+    name = experiment.salt or experiment.name
+    salts = {"arm": f"arm:{name}"}
+    if experiment.share < 1:
+        salts["enrol"] = f"enrol:{name}"
+    if experiment.holdout:
+        salts["holdout"] = f"holdout:{experiment.holdout.name}"
+    if experiment.layer:
+        salts["layer"] = f"layer:{experiment.layer.name}"
+    return salts
+
+
+def _enrolled(buckets: Mapping[str, Buckets], experiment: Experiment) -> npt.NDArray[np.bool_]:
+    """Whether units are outside the holdout, within the layer's range and within the enrolled share."""
+    inside = np.ones_like(buckets["arm"], dtype=bool)
+    if experiment.holdout:
+        inside &= buckets["holdout"] >= round(experiment.holdout.share * BUCKETS)
+    if experiment.layer:
+        inside &= (buckets["layer"] >= experiment.layer.start) & (buckets["layer"] < experiment.layer.stop)
+    if experiment.share < 1:
+        inside &= buckets["enrol"] < round(experiment.share * BUCKETS)
+    return inside
+
+
+def _eligible(rows: int, experiment: Experiment, attributes: Mapping[str, Sequence[str]]) -> npt.NDArray[np.bool_]:
+    inside = np.ones(rows, dtype=bool)
     for name, allowed in experiment.segments.items():
         values = np.asarray(_attribute(attributes, name, experiment), dtype=object)
-        if len(values) != len(units):
-            raise BadInput(f"attribute '{name}' has {len(values)} values for {len(units)} units.")
+        if len(values) != rows:
+            raise BadInput(f"attribute '{name}' has {len(values)} values for {rows} units.")
         inside &= np.isin(values.astype(str), allowed)
-    holdout, layer = experiment.holdout, experiment.layer
-    if holdout:
-        inside &= _buckets(salted_hashes(units, f"holdout:{holdout.name}")) >= round(holdout.share * BUCKETS)
-    if layer:
-        buckets = _buckets(salted_hashes(units, f"layer:{layer.name}"))
-        inside &= (buckets >= layer.start) & (buckets < layer.stop)
-    if experiment.share < 1:
-        inside &= _buckets(salted_hashes(units, _salt(experiment, "enrol"))) < round(experiment.share * BUCKETS)
     return inside
 
 
@@ -310,11 +331,7 @@ def _attribute(attributes: Mapping[str, T], name: str, experiment: Experiment) -
     return attributes[name]
 
 
-def _salt(experiment: Experiment, question: str) -> str:
-    return f"{question}:{experiment.salt or experiment.name}"
-
-
-def _buckets(hashes: UInts) -> npt.NDArray[np.int64]:
+def _buckets(hashes: UInts) -> Buckets:
     # The high half times 10,000, divided by 2**32: even to one part in 400,000, and without a slow modulo.
     return ((hashes >> np.uint64(32)) * np.uint64(BUCKETS) >> np.uint64(32)).astype(np.int64)
 

@@ -6,7 +6,7 @@ Python's `hash` changes with the process and pandas' with the release. MurmurHas
 the vectorised path hashes a column without a Python loop over its rows. Both give the same bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -71,12 +71,37 @@ def salted_hashes(units: Units, salt: str) -> UInts:
     Raises:
         BadInput: A unit is missing, or is neither text nor integer.
     """
-    start = _mix_block(0, 0, *_words(_prefix(salt)))
-    hashes = np.empty(len(units), dtype=np.uint64)
+    return salted_hash_table(units, [salt])[0]
+
+
+def salted_hash_table(units: Units, salts: Sequence[str]) -> UInts:
+    """`salted_hashes` for several salts, which share the reading of the units.
+
+    Returns:
+        Unsigned 64-bit hashes, shape [salts, rows].
+
+    Raises:
+        BadInput: A unit is missing, or is neither text nor integer.
+    """
+    table = np.empty((len(salts), len(units)), dtype=np.uint64)
+    for rows, hashes in hash_chunks(units, salts):
+        table[:, rows] = hashes
+    return table
+
+
+def hash_chunks(units: Units, salts: Sequence[str]) -> Iterator[tuple[slice, UInts]]:
+    """`salted_hash_table` chunk by chunk, so that what is made of the hashes stays in a core's cache too.
+
+    Yields:
+        Rows of the chunk, and their hashes, shape [salts, rows of the chunk].
+
+    Raises:
+        BadInput: A unit is missing, or is neither text nor integer.
+    """
+    starts = [_mix_block(0, 0, *_words(_prefix(salt))) for salt in salts]
     for first in range(0, len(units), _ROWS_PER_CHUNK):
         rows = slice(first, first + _ROWS_PER_CHUNK)
-        hashes[rows] = _hash_text(_text(units[rows], first), start)
-    return hashes
+        yield rows, _hash_text(_text(units[rows], first), starts)
 
 
 def _prefix(salt: str) -> bytes:
@@ -135,28 +160,35 @@ def _text(units: Units, first: int) -> pa.Array:
     return column.cast(pa.large_string())
 
 
-def _hash_text(column: pa.Array, start: tuple[int, int]) -> UInts:
+def _hash_text(column: pa.Array, starts: Sequence[tuple[int, int]]) -> UInts:
+    begins, lengths, windows = _windows(column)
+    states = [tuple(np.full(len(lengths), word, dtype=np.uint64) for word in start) for start in starts]
+    blocks = lengths // 16
+    for block in range(int(blocks.max(initial=0))):
+        rows: slice | npt.NDArray[np.int64] = slice(None) if (blocks > block).all() else np.flatnonzero(blocks > block)
+        at = begins[rows] + 16 * block
+        k1, k2 = _scrambles(windows[at], _C1, 31, _C2), _scrambles(windows[at + 8], _C2, 33, _C1)
+        for h1, h2 in states:
+            h1[rows], h2[rows] = _mix_blocks(h1[rows], h2[rows], k1, k2)
+    at, left = begins + 16 * blocks, lengths - 16 * blocks
+    k1 = _scrambles(windows[at] & _TAIL_MASKS[np.minimum(left, 8)], _C1, 31, _C2)
+    k2 = _scrambles(windows[at + 8 * (left > 8)] & _TAIL_MASKS[np.maximum(left - 8, 0)], _C2, 33, _C1)
+    total = lengths.astype(np.uint64) + np.uint64(16)
+    return np.stack([_finishes(h1 ^ k1, h2 ^ k2, total) for h1, h2 in states])
+
+
+def _windows(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], UInts]:
+    """Where each unit begins, its length in bytes, and every 8-byte window of the text.
+
+    A unit's words are gathered from the windows, so that no padded rows need to be built.
+    """
     _, offsets_buffer, data = column.buffers()
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[column.offset : column.offset + len(column) + 1]
     padded = np.zeros((data.size if data else 0) + 16, dtype=np.uint8)
     if data:
         padded[: data.size] = np.frombuffer(data, dtype=np.uint8)
-    # Every 8-byte window of the text; a unit's words are gathered from it without building padded rows.
     windows = np.ndarray((padded.size - 7,), dtype="<u8", buffer=padded, strides=(1,))
-    begins, lengths = offsets[:-1], np.diff(offsets)
-    h1 = np.full(len(lengths), start[0], dtype=np.uint64)
-    h2 = np.full(len(lengths), start[1], dtype=np.uint64)
-    blocks = lengths // 16
-    for block in range(int(blocks.max(initial=0))):
-        rows: slice | npt.NDArray[np.int64] = slice(None) if (blocks > block).all() else np.flatnonzero(blocks > block)
-        at = begins[rows] + 16 * block
-        h1[rows], h2[rows] = _mix_blocks(h1[rows], h2[rows], windows[at], windows[at + 8])
-    at, left = begins + 16 * blocks, lengths - 16 * blocks
-    k1 = windows[at] & _TAIL_MASKS[np.minimum(left, 8)]
-    k2 = windows[at + 8 * (left > 8)] & _TAIL_MASKS[np.maximum(left - 8, 0)]
-    h2 ^= _scrambles(k2, _C2, 33, _C1)
-    h1 ^= _scrambles(k1, _C1, 31, _C2)
-    return _finishes(h1, h2, lengths.astype(np.uint64) + np.uint64(16))
+    return offsets[:-1], np.diff(offsets), windows
 
 
 def _rotates(values: UInts, bits: int) -> UInts:
@@ -168,9 +200,9 @@ def _scrambles(words: UInts, first: int, bits: int, second: int) -> UInts:
 
 
 def _mix_blocks(h1: UInts, h2: UInts, k1: UInts, k2: UInts) -> tuple[UInts, UInts]:
-    h1 = h1 ^ _scrambles(k1, _C1, 31, _C2)
+    h1 = h1 ^ k1
     h1 = (_rotates(h1, 27) + h2) * np.uint64(5) + np.uint64(0x52DCE729)
-    h2 = h2 ^ _scrambles(k2, _C2, 33, _C1)
+    h2 = h2 ^ k2
     h2 = (_rotates(h2, 31) + h1) * np.uint64(5) + np.uint64(0x38495AB5)
     return h1, h2
 

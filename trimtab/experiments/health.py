@@ -8,7 +8,7 @@ from scipy import stats
 
 from trimtab.errors import BadInput
 
-SRM_ALPHA = 0.001
+SRM_ALPHA = 0.01  # One false alarm in a hundred experiments, for mismatches that would otherwise pass unseen.
 
 
 @dataclass(frozen=True, slots=True)
