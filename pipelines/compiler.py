@@ -11,10 +11,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from kfp import compiler
 
+from pipelines.monitoring import monitoring
 from pipelines.options import Options
 from pipelines.training import training
 
-PIPELINES: dict[str, Callable[[Options], Any]] = {"training": training}
+PIPELINES: dict[str, Callable[[Options], Any]] = {"training": training, "monitoring": monitoring}
 
 
 def compile_pipeline(name: str, options: Options, out: Path) -> Path:

@@ -7,10 +7,10 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def drift(snapshot_id: str, data: str, spec: str, profile: str, run: str) -> bool:
-    """Compare the sessions with the snapshot; returns whether they drifted."""
+    """Compare the sessions with the snapshot; returns whether to retrain, which a broken pipeline is no reason for."""
     from trimtab import runtime
     from trimtab.steps import drift, results
 
     with runtime.stage(profile, run=run, name="drift") as ports:
         config = drift.Config(snapshot_id=snapshot_id, data=data, spec=spec)
-        return results.perform(drift.run, config, ports, run=run, stage="drift").detected
+        return results.perform(drift.run, config, ports, run=run, stage="drift").action == "retrain"
