@@ -209,8 +209,9 @@ def assign_stratified(
 ) -> npt.NDArray[np.object_]:
     """Arm of every unit of a list that is known in advance, with each stratum divided as exactly as whole units allow.
 
-    Within a stratum, units are ordered by their hash and cut at the cumulated weights, so the result depends on the
-    list as a whole but not on its order. A stateless router cannot do this: it must be handed the resulting list.
+    Within a stratum, units are ordered by their hash and spread evenly over the buckets, so the result depends on the
+    list as a whole but not on its order, and ramping moves control to treatment only. A stateless router cannot do
+    this: it must be handed the resulting list.
 
     Args:
         units: Text or integers without repeats, shape [rows].
@@ -229,14 +230,14 @@ def assign_stratified(
     hashes = table["arm"]
     if len(np.unique(hashes)) < len(hashes):
         raise BadInput("units repeat.", remedy="Give each unit once.")
-    edges = np.cumsum(experiment.weights) / sum(experiment.weights)
+    owners = _bucket_table((*experiment.earlier, experiment.weights), experiment.arm_names.index(experiment.control))
     buckets = {question: _buckets(row) for question, row in table.items()}
     enrolled = _eligible(len(units), experiment, attributes or {}) & _enrolled(buckets, experiment)
     codes = np.full(len(units), NOT_ENROLLED, dtype=np.int16)
     for label in np.unique(labels):
         rows = np.flatnonzero((labels == label) & enrolled)
-        places = np.arange(len(rows)) + 0.5
-        codes[rows[np.argsort(hashes[rows])]] = np.searchsorted(edges[:-1] * len(rows), places, side="right")
+        places = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
+        codes[rows[np.argsort(hashes[rows])]] = owners[(places * BUCKETS).astype(np.int64)]
     return np.array([*experiment.arm_names, ""], dtype=object)[codes]
 
 

@@ -159,7 +159,10 @@ def revenue(case: BusinessCase, policy: Policy) -> Criterion:
 
 
 def guardrail(metric: Evidence) -> Criterion:
-    """Is the guardrail shown to be within its margin? Shown to be outside is a failure, neither is open."""
+    """Is the guardrail shown to be within its margin? Shown to be outside is a failure, neither is open.
+
+    The two-sided interval must lie on one side of the margin: a non-inferiority test at half of its alpha.
+    """
     name, asked = f"guardrail {metric.metric}", f"worse by less than {metric.margin:.2%}"
     relative = metric.comparison.relative
     if relative is None:

@@ -1,6 +1,6 @@
 """Whether an experiment's data may be believed at all. An unhealthy experiment has no winner."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,3 +75,51 @@ def sample_ratio(
         unexpected=unexpected,
         mismatch=p_value < threshold or bool(unexpected),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PhasedSampleRatio:
+    """Sample-ratio tests of an experiment whose weights changed while it ran.
+
+    Attributes:
+        p_value: Of all phases together.
+        statistic: Sum of the phases' statistics.
+        degrees_of_freedom: Sum of the phases' degrees of freedom.
+        phases: The test of each phase, in order.
+        mismatch: Whether the phases together, or an arm without weight in one of them, show a mismatch.
+    """
+
+    p_value: float
+    statistic: float
+    degrees_of_freedom: int
+    phases: tuple[SampleRatio, ...]
+    mismatch: bool
+
+
+def sample_ratio_by_phase(
+    phases: Sequence[tuple[Mapping[str, int], Mapping[str, float]]], *, threshold: float = SRM_ALPHA
+) -> PhasedSampleRatio:
+    """Test all phases together, each against its own weights.
+
+    Units are counted in the phase of their first exposure, so phases are independent and their chi-squares add up.
+    Pooling the counts instead would call every ramp a mismatch.
+
+    Args:
+        phases: Units by arm, and weight by arm, of each phase.
+        threshold: A p-value below it is a mismatch.
+
+    Raises:
+        BadInput: There is no phase, or one of them is wrong.
+
+    >>> ramp = [({"a": 900, "b": 100}, {"a": 9, "b": 1}), ({"a": 500, "b": 500}, {"a": 1, "b": 1})]
+    >>> sample_ratio_by_phase(ramp).mismatch
+    False
+    """
+    if not phases:
+        raise BadInput("there is no phase to test.")
+    tests = tuple(sample_ratio(counts, weights, threshold=threshold) for counts, weights in phases)
+    statistic = sum(test.statistic for test in tests)
+    freedom = sum(test.degrees_of_freedom for test in tests)
+    p_value = float(stats.chi2.sf(statistic, freedom))
+    mismatch = p_value < threshold or any(test.unexpected for test in tests)
+    return PhasedSampleRatio(p_value, statistic, freedom, tests, mismatch)

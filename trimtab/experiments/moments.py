@@ -42,7 +42,7 @@ class Moments:
         for place, name in enumerate(self.columns):
             if not (np.isfinite(self.mean[place]) and np.isfinite(self.comoment[place]).all()):
                 raise BadInput(
-                    f"column '{name}' has missing or infinite values.",
+                    f"column '{name}' has missing, infinite or overflowing values.",
                     remedy="Drop or impute them; an outcome that never happened is a zero.",
                 )
             if self.comoment[place, place] < 0:
@@ -74,10 +74,11 @@ class Moments:
                 f"column '{name}' has missing or infinite values.",
                 remedy="Drop or impute them; an outcome that never happened is a zero.",
             )
-        mean = table.mean(axis=1)
-        table -= mean[:, None]
-        rest = table.sum(axis=1)  # What rounding left of the first pass.
-        return cls(tuple(columns), n, mean + rest / n, table @ table.T - np.outer(rest, rest) / n)
+        with np.errstate(over="ignore", invalid="ignore"):  # What overflows is refused as infinite.
+            mean = table.mean(axis=1)
+            table -= mean[:, None]
+            rest = table.sum(axis=1)  # What rounding left of the first pass.
+            return cls(tuple(columns), n, mean + rest / n, table @ table.T - np.outer(rest, rest) / n)
 
     @classmethod
     def empty(cls, columns: tuple[str, ...]) -> "Moments":

@@ -186,7 +186,10 @@ def sequential_power(
         lower = below if futility is None else futility_bounds(times, upper, futility, drift, 1 - power)
         return sum(crossing(times, lower, upper, drift=drift).upper) - power
 
-    drift = float(optimize.brentq(shortfall, fixed * 0.9, fixed * 2.5, xtol=1e-9))
+    most = 1.5 * fixed
+    while shortfall(most) < 0:
+        most *= 1.5
+    drift = float(optimize.brentq(shortfall, 0.0, most, xtol=1e-9))
     lower = below if futility is None else futility_bounds(times, upper, futility, drift, 1 - power)
     paths = crossing(times, lower, upper, drift=drift)
     stops = [above + under for above, under in zip(paths.upper, paths.lower, strict=True)]

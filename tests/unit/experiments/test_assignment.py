@@ -152,3 +152,17 @@ def test_wrong_input_is_named(make: object, message: str) -> None:
 
 def test_no_units_give_no_arms() -> None:
     assert list(assign([], pair())) == []
+
+
+def test_ramping_strata_moves_control_to_treatments_only() -> None:
+    arms = (Arm("control", 0.8), Arm("a", 0.1), Arm("b", 0.1))
+    first = Experiment("strata", arms, control="control")
+    second = first.ramped({"control": 0.4, "a": 0.3, "b": 0.3})
+    strata = ["x", "y"] * 1_000
+    before, after = (assign_stratified(UNITS[:2_000], strata, phase) for phase in (first, second))
+    assert set(before[before != after]) == {"control"}
+    assert {arm: int((after[::2] == arm).sum()) for arm in ("control", "a", "b")} == {
+        "control": 400,
+        "a": 300,
+        "b": 300,
+    }

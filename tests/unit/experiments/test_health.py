@@ -4,7 +4,7 @@ import pytest
 from trimtab.errors import BadInput
 from trimtab.experiments.balance import covariate_balance, exposures
 from trimtab.experiments.effects import Effect
-from trimtab.experiments.health import sample_ratio
+from trimtab.experiments.health import sample_ratio, sample_ratio_by_phase
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.proportions import Proportion, compare_proportions
 from trimtab.experiments.stability import calibration, novelty, power_at
@@ -37,6 +37,17 @@ def test_weights_need_not_add_up_to_one() -> None:
 def test_wrong_input_is_named(counts: dict[str, int], weights: dict[str, float], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         sample_ratio(counts, weights)
+
+
+def test_a_ramp_is_no_mismatch_but_a_lossy_phase_is() -> None:
+    ramp = [({"a": 9_000, "b": 1_000}, {"a": 9.0, "b": 1.0}), ({"a": 5_000, "b": 5_000}, {"a": 1.0, "b": 1.0})]
+    assert sample_ratio_by_phase(ramp).p_value == 1.0
+    assert sample_ratio({"a": 14_000, "b": 6_000}, {"a": 1.0, "b": 1.0}).mismatch
+    lossy = sample_ratio_by_phase([ramp[0], ({"a": 5_000, "b": 4_600}, {"a": 1.0, "b": 1.0})])
+    assert lossy.mismatch
+    assert (lossy.degrees_of_freedom, [phase.mismatch for phase in lossy.phases]) == (2, [False, True])
+    with pytest.raises(BadInput, match="no phase"):
+        sample_ratio_by_phase([])
 
 
 def test_imbalance_is_found_where_it_is_large_and_not_chance() -> None:

@@ -126,3 +126,13 @@ def test_futility_saves_time_and_costs_power_not_alpha() -> None:
 def test_wrong_input_is_named(call: object, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("power", [0.06, 0.5, 0.99])
+@pytest.mark.parametrize("spending", [Spending("pocock"), Spending("power", 0.5)])
+def test_any_power_can_be_designed(power: float, spending: Spending) -> None:
+    design = SequentialDesign(1.0, spending=spending)
+    times = [place / 20 for place in range(1, 21)]
+    plan = sequential_power(design, times, power=power)
+    upper = [look.bound for look in design.looks(times)]
+    assert sum(crossing(times, [-bound for bound in upper], upper, drift=plan.drift).upper) == pytest.approx(power)
