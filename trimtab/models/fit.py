@@ -26,7 +26,7 @@ Schedule = Literal["cosine", "onecycle", "constant"]
 OnEpoch = Callable[[int, float], bool]
 
 EVALUATION_ROWS = 4096
-STEPS_PER_EPOCH = 20  # an epoch with fewer steps gets smaller batches
+STEPS_PER_EPOCH = 40  # an epoch with fewer steps gets smaller batches
 SMALLEST_BATCH = 32
 
 
@@ -47,11 +47,11 @@ class FitOptions:
 
     epochs: int = 20
     batch_size: int = 1024
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.02
     schedule: Schedule = "onecycle"
     warmup: float = 0.15
-    patience: int = 5
+    patience: int = 4
     averaging: float = 0.01
 
 

@@ -49,10 +49,10 @@ class NetworkOptions:
     kind: NetworkKind = "plr_mlp"
     width: int = 96
     depth: int = 2
-    dropout: float = 0.1
+    dropout: float = 0.0
     frequencies: int = 4
     frequency_scale: float = 0.1
-    embedding: int = 4
+    embedding: int = 3
     category_embedding: int = 4
 
 

@@ -49,8 +49,8 @@ class Budget:
     trials: int
     worker: int = 0
     workers: int = 1
-    epochs: int = 8
-    train_rows: int = 24_000
+    epochs: int = 12
+    train_rows: int = 60_000
     seconds: float = 0.0
 
     @property
@@ -155,7 +155,7 @@ def open_study(storage: str, name: str, *, seed: int = 0, worker: int = 0) -> op
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=_seed(seed, worker), n_startup_trials=5, multivariate=True)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=3)
     opened = open_storage(storage)
     return optuna.create_study(
         storage=opened, study_name=name, sampler=sampler, pruner=pruner, direction="minimize", load_if_exists=True

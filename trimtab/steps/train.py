@@ -22,7 +22,7 @@ from trimtab.models.trainer import train_model
 from trimtab.models.tune import best_params
 from trimtab.ports import Ports
 from trimtab.sessions.inputs import has_history
-from trimtab.sessions.spec import DatasetSpec
+from trimtab.sessions.spec import DatasetSpec, dump_spec
 
 STAGE = "train"
 EVALUATION = "evaluation.json"
@@ -128,6 +128,7 @@ def run(config: Config, ports: Ports) -> Result:
     )
     folds = _folds(frame, spec, recipe=recipe, placement=placement, config=config, ports=ports)
     bundle = trained.model.save(_bundle_folder(config, ports))
+    (bundle / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
     result = Result(
         bundle=str(bundle),
         evaluation=evaluation,

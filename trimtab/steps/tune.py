@@ -39,8 +39,8 @@ class Config:
     workers: int = 1
     seed: int = 7
     device: Requested = "auto"
-    max_epochs: int = 8
-    max_rows: int = 24_000
+    max_epochs: int = 12
+    max_rows: int = 60_000
     max_seconds: float = 0.0
     study: str = ""
 
