@@ -31,6 +31,7 @@ def training(options: Options) -> Any:
         spec: str = "ux_sessions",
         kind: str = "plr_mlp",
         trials: int = 12,
+        study: str = "",
         seed: int = 7,
         device: str = "auto",
         truth: str = "",
@@ -43,7 +44,8 @@ def training(options: Options) -> Any:
             data: File with the sessions.
             spec: Dataset spec: a file or the name of a shipped one.
             kind: Model: `plr_mlp`, or `logistic` for a simple first champion.
-            trials: Tuning trials over all workers; 0 trains with the defaults.
+            trials: Tuning trials over all workers; 0 searches nothing.
+            study: Earlier study whose best parameters to use where `trials` is 0; empty for the defaults.
             seed: Seed of everything random.
             device: `auto`, `cpu`, `cuda` or `hpu`.
             truth: The simulator's truth file; empty where there is none.
@@ -56,7 +58,7 @@ def training(options: Options) -> Any:
         snapshot = place(validate(data=data, spec=spec, **where), options).set_caching_options(False)
         ready = place(features(snapshot_id=snapshot.output, **where), options)
         place(materialize(snapshot_id=ready.output, **where), options).set_caching_options(False)
-        studies = search(snapshot_id=ready.output, trials=trials, seed=seed, device=device, **where)
+        studies = search(snapshot_id=ready.output, trials=trials, study=study, seed=seed, device=device, **where)
         studies.set_caching_options(False)
         champion = place(first_champion(snapshot_id=ready.output, seed=seed, **where), options)
         champion.set_caching_options(False)

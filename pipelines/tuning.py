@@ -18,13 +18,14 @@ def tuning(options: Options) -> Any:
 
     @dsl.pipeline(name="tuning")
     def pipeline(  # noqa: PLR0917 - KFP calls it by position; callers name every argument
-        snapshot_id: str, trials: int, seed: int, device: str, profile: str, run: str
+        snapshot_id: str, trials: int, study: str, seed: int, device: str, profile: str, run: str
     ) -> list[Any]:
         """Each worker's name of the study, which is the same for all."""
         with dsl.ParallelFor(items=list(range(options.workers)), name="workers") as worker:
-            study = tune(
+            searched = tune(
                 snapshot_id=snapshot_id,
                 trials=trials,
+                study=study,
                 worker=worker,
                 workers=options.workers,
                 seed=seed,
@@ -32,7 +33,7 @@ def tuning(options: Options) -> Any:
                 profile=profile,
                 run=run,
             )
-            place_worker(study, options).set_caching_options(False)
-        return dsl.Collected(study.output)
+            place_worker(searched, options).set_caching_options(False)
+        return dsl.Collected(searched.output)
 
     return pipeline

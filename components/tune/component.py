@@ -7,14 +7,23 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def tune(
-    *, snapshot_id: str, trials: int, worker: int, workers: int, seed: int, device: str, profile: str, run: str
+    *,
+    snapshot_id: str,
+    trials: int,
+    study: str,
+    worker: int,
+    workers: int,
+    seed: int,
+    device: str,
+    profile: str,
+    run: str,
 ) -> str:
-    """Run this worker's share of the trials; returns the study's name, empty where `trials` is 0."""
+    """Run this worker's share of the trials; returns the study's name, or `study` as it is where `trials` is 0."""
     from trimtab import runtime
     from trimtab.steps import results, tune
 
     if trials == 0:
-        return ""
+        return study
     with runtime.stage(profile, run=run, name="tune") as ports:
         config = results.configure(
             tune.Config,

@@ -17,6 +17,7 @@ from trimtab.sessions.spec import DatasetSpec, load_spec
 from trimtab.sessions.validation import Validated, validate
 
 STAGE = "drift"
+RECENT_SHARE = 0.2
 _CONSTANT_CHECK = "constant"
 
 
@@ -26,7 +27,7 @@ class Config:
 
     Attributes:
         snapshot_id: The reference: what the model was trained on.
-        data: File with new sessions.
+        data: File with new sessions; empty compares the last fifth of the snapshot, by time, with the rest.
         spec: Spec of the file; the snapshot's own where empty.
         model: Registered model whose answers are compared too; none where empty.
         alias: Alias or number of its version.
@@ -37,7 +38,7 @@ class Config:
     """
 
     snapshot_id: str
-    data: str
+    data: str = ""
     spec: str = ""
     model: str = ""
     alias: str = "champion"
@@ -84,9 +85,12 @@ def run(config: Config, ports: Ports) -> Result:
 
     Raises:
         NotFound: The snapshot or the model version does not exist.
-        BadInput: The file is absent or not a table.
+        BadInput: The file is absent or not a table, or there is none and the snapshot has no timestamp.
     """
     reference, stored = ports.snapshots.read(config.snapshot_id)
+    if not config.data:
+        earlier, later = _by_time(reference, stored)
+        return _compare(config, ports, stored, reference=earlier, current=later)
     spec = load_spec(config.spec) if config.spec else stored
     table = read_table(config.data, spec.format)
     ports.progress(STAGE, 0, 3, "validating the new sessions")
@@ -97,9 +101,22 @@ def run(config: Config, ports: Ports) -> Result:
     share = validated.rejected / validated.read
     if share > spec.quality.max_rejected_share:
         return Result(False, "page", (_too_many(validated, share, spec),), rejected_share=share)
-    ports.progress(STAGE, 1, 3, "comparing columns")
     current = validated.frame
     broken = _broken(reference, validated, spec)
+    return _compare(config, ports, spec, reference=reference, current=current, broken=broken, rejected_share=share)
+
+
+def _compare(
+    config: Config,
+    ports: Ports,
+    spec: DatasetSpec,
+    *,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    broken: tuple[BrokenColumn, ...] = (),
+    rejected_share: float = 0.0,
+) -> Result:
+    ports.progress(STAGE, 1, 3, "comparing columns")
     if config.model:
         version = ports.registry.resolve(config.model, config.alias)
         model = ConversionModel.load(ports.registry.download(version))
@@ -117,9 +134,21 @@ def run(config: Config, ports: Ports) -> Result:
         report=report,
         broken=broken,
         important=tuple(sorted(important)),
-        rejected_share=share,
+        rejected_share=rejected_share,
         page=report.page,
     )
+
+
+def _by_time(sessions: pd.DataFrame, spec: DatasetSpec) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The earlier sessions, and the last fifth."""
+    if spec.timestamp is None:
+        raise BadInput(
+            f"spec '{spec.name}' has no timestamp column, so its sessions cannot be compared by time.",
+            remedy="Give a file with newer sessions.",
+        )
+    ordered = sessions.sort_values(spec.timestamp, kind="stable", ignore_index=True)
+    cut = round(len(ordered) * (1 - RECENT_SHARE))
+    return ordered[:cut], ordered[cut:].reset_index(drop=True)
 
 
 def _broken(reference: pd.DataFrame, validated: Validated, spec: DatasetSpec) -> tuple[BrokenColumn, ...]:

@@ -10,16 +10,14 @@ from pathlib import Path
 from trimtab.errors import NotFound
 from trimtab.ports import Ports
 from trimtab.sessions.spec import DatasetSpec
-from trimtab.steps import decide, drift, experiment, promote, report, results, simulate
+from trimtab.steps import decide, drift, experiment, promote, report, results, simulate, tune
 from trimtab.steps.register import Result as Registered
 from trimtab.steps.validate import Result as Validated
 
 PIPELINE = "training"
-# What goes wrong in the simulated shop after the experiment, in how many sessions it is seen, and how far a retraining
-# searches: the first study's answer is near, so fewer trials do.
+# What goes wrong in the simulated shop after the experiment, and in what share of as many sessions it is seen.
 DRIFT = "release_regression"
 DRIFTED_SHARE = 0.5
-RETRAIN_TRIALS_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +84,14 @@ def _simulated(config: Config, ports: Ports) -> simulate.Result | None:
     return results.perform(simulate.run, wanted, ports, run=config.run, stage="simulate")
 
 
-def _train(config: Config, ports: Ports, *, run: str, data: str, truth: str = "", trials: int | None = None) -> None:
+def _train(config: Config, ports: Ports, *, run: str, data: str, truth: str = "", study: str = "") -> None:
     """The training pipeline: validate, features, materialize, tune, train, register, impact."""
     arguments: dict[str, object] = {
         "run": run,
         "data": str(Path(data).absolute()),
         "spec": _spec_argument(config.spec),
-        "trials": config.trials if trials is None else trials,
+        "trials": 0 if study else config.trials,
+        "study": study,
         "seed": config.seed,
         "device": config.device,
         "truth": truth,
@@ -157,8 +156,9 @@ def _watch(config: Config, ports: Ports, *, snapshot_id: str, spec: DatasetSpec,
     if not newer:
         _skip(("retrain",), "The model has seen every session there is; run again with newer ones.", config, ports)
         return
-    trials = round(config.trials * RETRAIN_TRIALS_SHARE)
-    _train(config, ports, run=config.retraining, data=newer, trials=trials)
+    # The study of the first training is near enough: a retraining fits anew, and does not search again.
+    searched = results.recall(tune.Result, ports, run=config.run, stage="tune").result.study if config.trials else ""
+    _train(config, ports, run=config.retraining, data=newer, study=searched)
 
 
 def _drifted(config: Config, ports: Ports) -> str:

@@ -55,7 +55,7 @@ DRIFTS: Mapping[str, Drift] = MappingProxyType(
         "release_regression": Drift(
             "A release ships far more JavaScript, and visitors now react more to slow interactions.",
             scale={"js_kb": 1.8, "tbt_ms": 1.5, "inp_ms": 1.4, "js_errors": 2.0},
-            concept={"inp": -2.2, "cart_items": 1.6, "intercept": -3.0},
+            concept={"inp": -1.8, "cart_items": 2.0},
         ),
         "seasonal": Drift(
             "The high season: more traffic from mails and adverts, a sale, a loaded backend.",
