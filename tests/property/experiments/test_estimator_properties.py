@@ -121,7 +121,7 @@ def test_means_follow_a_change_of_unit(a: list[float], b: list[float], scale: fl
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 def test_adjustment_agrees_with_statsmodels(p_values: list[float]) -> None:
     methods: dict[Correction, str] = {"bonferroni": "bonferroni", "holm": "holm", "benjamini_hochberg": "fdr_bh"}
     for method, theirs in methods.items():

@@ -204,7 +204,7 @@ def test_an_overrun_keeps_alpha() -> None:
 
 
 def test_estimates_after_stopping_early_are_median_unbiased_and_covered() -> None:
-    runs, drift = 500, 2.5
+    runs, drift = 250, 2.5
     design = SequentialDesign(1.0)
     z, times = brownian(np.random.default_rng(11), 4, runs, drift=drift)
     below = covered = naive = 0

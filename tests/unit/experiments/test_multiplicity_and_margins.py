@@ -13,6 +13,13 @@ def test_an_empty_family_and_no_correction() -> None:
     assert adjust([0.2, 0.1], method="none") == (0.2, 0.1)
 
 
+def test_by_hand() -> None:
+    p_values = [0.01, 0.04, 0.03, 0.005]
+    assert adjust(p_values, method="holm") == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert adjust(p_values, method="benjamini_hochberg") == pytest.approx((0.02, 0.04, 0.04, 0.02))
+    assert adjust(p_values, method="bonferroni") == pytest.approx((0.04, 0.16, 0.12, 0.02))
+
+
 def test_a_family_keeps_its_names() -> None:
     family = {
         name: compare_proportions(Proportion(100, 1_000), Proportion(successes, 1_000))

@@ -73,6 +73,14 @@ def test_a_later_look_does_not_undo_a_crossing() -> None:
     assert "at look 1" in result.reason
 
 
+def test_the_result_belongs_to_the_look_where_the_test_ended() -> None:
+    then = analyse(DESIGN, [50], [3.5], standard_error=1.0)
+    later = analyse(DESIGN, [50, 75], [3.5, 1.0], standard_error=(50 / 75) ** 0.5)
+    assert (later.estimate, later.low, later.high, later.p_value) == pytest.approx(
+        (then.estimate, then.low, then.high, then.p_value), abs=1e-8
+    )
+
+
 def test_going_on_is_explained() -> None:
     result = analyse(DESIGN, [25], [2.5], standard_error=1.0)
     assert not result.stop
