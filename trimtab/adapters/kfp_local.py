@@ -23,6 +23,8 @@ from trimtab.errors import BadInput, TrimtabError
 from trimtab.ports import PipelineRun, Progress
 
 _POLL_SECONDS = 0.1
+# `kfp.local` runs at most so many iterations of a loop at once. Threads beyond the processors wait for each other.
+_TASKS_AT_ONCE = 2
 _LOG_LINES = 12
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -120,7 +122,13 @@ class LocalLauncher:
         scratch = folder / "scratch"  # KFP leaves a temporary folder per task behind
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        environment = {"TRIMTAB_HOME": str(self._home), "TMPDIR": str(scratch), "PYTHONWARNINGS": "ignore"}
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // _TASKS_AT_ONCE))
+        environment = {
+            "TRIMTAB_HOME": str(self._home),
+            "TMPDIR": str(scratch),
+            "PYTHONWARNINGS": "ignore",
+            "OMP_NUM_THREADS": threads,
+        }
         with (folder / "log.txt").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-u", "-m", "trimtab.adapters.kfp_runner", str(folder), str(parent)],
