@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Quantiles, Request, UnitCheck
 from trimtab.monitoring.drift import DriftReport
 from trimtab.sessions.spec import DatasetSpec
 from trimtab.types import Endpoint, Event, EventKind, ModelVersion, Snapshot
@@ -233,6 +234,38 @@ class Launcher(Protocol):
         ...
 
 
+class MetricTable(Protocol):
+    """A table of an experiment's units, wherever it lies. Only counts and centred moments leave it."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        ...
+
+    def units(self) -> UnitCheck:
+        """Whether each unit appears once, in one arm."""
+        ...
+
+    def cells(self, requests: Sequence[Request], *, by: Key | None = None) -> list[Cell]:
+        """Moments of the requested columns by arm, and by the values of a key. Raises BadInput."""
+        ...
+
+    def limits(self, column: str, quantiles: Sequence[float]) -> tuple[float, ...]:
+        """Quantiles of a column over all arms together, to cap it at. Raises BadInput."""
+        ...
+
+    def quantiles(self, requests: Sequence[QuantileRequest]) -> Quantiles:
+        """Quantiles by arm, with the order statistics around them. Raises BadInput."""
+        ...
+
+
+class Warehouse(Protocol):
+    """Reaches the tables that experiments are analysed from."""
+
+    def open(self, location: str, layout: Layout) -> MetricTable:
+        """The table at a file or at `URI#TABLE`. Raises BadInput where it cannot be read or lacks a column."""
+        ...
+
+
 class Ports(Protocol):
     """All ports of one profile; each is built on first use."""
 
@@ -299,4 +332,9 @@ class Ports(Protocol):
     @property
     def launcher(self) -> Launcher:
         """Where pipelines run."""
+        ...
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """Tables of experiments."""
         ...

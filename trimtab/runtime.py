@@ -19,6 +19,7 @@ from trimtab.ports import (
     Registry,
     SnapshotStore,
     Tracker,
+    Warehouse,
 )
 from trimtab.profile import KubeflowPipelines, ProcessDeployer, Profile, load_profile
 
@@ -113,6 +114,13 @@ class Runtime:
         from trimtab.adapters.evidently import EvidentlyDriftReporter
 
         return EvidentlyDriftReporter()
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """Ibis: files by DuckDB, other engines by their URI."""
+        from trimtab.adapters.ibis import IbisWarehouse
+
+        return IbisWarehouse()
 
     @cached_property
     def launcher(self) -> Launcher:

@@ -10,7 +10,7 @@ from trimtab.cli import console
 from trimtab.errors import TrimtabError
 
 # Command groups in the order that `trimtab --help` shows them; each module has a `register(app)`.
-GROUPS = ("run", "simulate", "validate", "train", "pipeline", "serve", "models")
+GROUPS = ("run", "simulate", "validate", "train", "experiment", "pipeline", "serve", "models")
 
 app = typer.Typer(
     name="trimtab",

@@ -1,0 +1,249 @@
+"""Experiment tables through Ibis: files by DuckDB, and any other engine by its URI.
+
+Everything is an Ibis expression that ends in an aggregate, so rows stay where they are and only counts, centred moments
+and thresholds come back. Moments are taken in one pass of plain sums, which is the fastest thing an engine can do. Sums
+of squares lose the variance where the mean is far from zero; the result shows where that may have happened, and only
+those metrics are summed again around each group's own means.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from math import ceil, isfinite, sqrt
+from typing import Any
+
+import ibis
+
+from trimtab.adapters.ibis_sums import Sums, WrongValue, aggregates, cancelled, centres, moments_of, value_of
+from trimtab.adapters.ibis_tables import (
+    ARM,
+    MIXED,
+    TIME,
+    Table,
+    check_columns,
+    example,
+    matched,
+    open_table,
+    run,
+    units_table,
+    window,
+    with_outcomes,
+)
+from trimtab.errors import BadInput
+from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck
+from trimtab.experiments.quantiles import QuantileSummary, order_statistics
+
+_EXACT_UNITS = 1_000_000  # Of more units than these, a hashed sample of about so many is checked for repeats.
+_MISSING = "(missing)"
+
+
+class IbisWarehouse:
+    """Satisfies `trimtab.ports.Warehouse`."""
+
+    def open(self, location: str, layout: Layout) -> "IbisMetricTable":
+        """The table at a file or at `URI#TABLE`.
+
+        Args:
+            location: A CSV (also `.csv.gz`) or Parquet file, or `URI#TABLE`, e.g. `postgres://host/db#exposures`.
+            layout: Which columns mean what, and which rows count.
+
+        Raises:
+            BadInput: It cannot be read, or lacks a column of the layout.
+        """
+        return IbisMetricTable(open_table(location), location, layout)
+
+
+class IbisMetricTable:
+    """Satisfies `trimtab.ports.MetricTable`."""
+
+    def __init__(self, table: Table, location: str, layout: Layout) -> None:
+        self._raw = table
+        self._location = location
+        self._layout = layout
+        self._all = units_table(table, layout, location)
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self._raw.columns)
+
+    @cached_property
+    def _units(self) -> Table:
+        """One row per unit that counts, with its outcomes."""
+        layout, table = self._layout, self._all
+        table = table.filter(table[ARM].notnull(), table[layout.unit].notnull())
+        if layout.outcomes is None:
+            return table
+        return with_outcomes(table.filter(~table[MIXED]), layout.outcomes, layout.unit)
+
+    def units(self) -> UnitCheck:
+        """Whether each unit appears once, in one arm; of very many units a hashed sample is looked at."""
+        layout, table = self._layout, self._all
+        unit = table[layout.unit]
+        empty = run(
+            table.aggregate(
+                rows=table.count(), unit=unit.isnull().sum(), arm=(table[ARM].isnull() & unit.notnull()).sum()
+            ),
+            self._location,
+        )[0]
+        rows = int(empty["rows"])
+        check = UnitCheck(rows, int(empty["unit"] or 0), int(empty["arm"] or 0))
+        if layout.outcomes is not None:
+            return self._joined_check(check, layout)
+        every = ceil(rows / _EXACT_UNITS)
+        known = table.filter(unit.notnull(), table[ARM].notnull())
+        if every > 1:  # All rows of a unit share its hash, so repeats stay together.
+            known = known.filter(unit.hash() % every == 0)
+        groups = known.group_by(unit=known[layout.unit]).aggregate(
+            rows=known.count(), low=known[ARM].min(), high=known[ARM].max()
+        )
+        repeated = groups.filter(groups["rows"] > 1)
+        mixed = repeated["low"] != repeated["high"]
+        found = run(repeated.aggregate(repeated=repeated.count(), mixed=mixed.sum()), self._location)[0]
+        examples: tuple[str, ...] = ()
+        if found["repeated"]:
+            shown = repeated.order_by(mixed.desc(), repeated["unit"]).limit(5).select(repeated["unit"])
+            examples = tuple(str(row["unit"]) for row in run(shown, self._location))
+        return replace(
+            check,
+            repeated=int(found["repeated"]) * max(every, 1),
+            mixed=int(found["mixed"] or 0) * max(every, 1),
+            examples=examples,
+            checked_share=1 / max(every, 1),
+        )
+
+    def _joined_check(self, check: UnitCheck, layout: Layout) -> UnitCheck:
+        """The check of exposures, where repeats are usual, and of the outcomes that count for nobody."""
+        assert layout.outcomes is not None
+        table = self._all
+        mixed = table.filter(table[MIXED])
+        examples = run(mixed.order_by(layout.unit).limit(5).select(unit=mixed[layout.unit]), self._location)
+        happened = matched(table, layout.outcomes, layout.unit)
+        late = happened["__happened"] >= happened[TIME] + ibis.interval(seconds=window(layout.outcomes))
+        wasted = run(
+            happened.aggregate(
+                unexposed=(~happened["__after"]).sum(), late=(happened["__after"] & late.fill_null(False)).sum()
+            ),
+            self._location,
+        )[0]
+        return replace(
+            check,
+            mixed=int(run(mixed.aggregate(n=mixed.count()), self._location)[0]["n"]),
+            examples=tuple(str(row["unit"]) for row in examples),
+            unexposed_outcomes=int(wasted["unexposed"] or 0),
+            late_outcomes=int(wasted["late"] or 0),
+        )
+
+    def cells(self, requests: Sequence[Request], *, by: Key | None = None) -> list[Cell]:
+        """Moments of the requested columns by arm, and by the values of a key.
+
+        Args:
+            requests: Columns by metric.
+            by: Key of the cells.
+
+        Raises:
+            BadInput: A column is absent or not numeric, or holds values that its metric may not have.
+        """
+        table = self._keyed(by)
+        for request in requests:
+            self._check(table, request)
+        groups = self._sums(table, requests, centred=False)
+        again = [request for request in requests if any(cancelled(request, sums) for sums in groups.values())]
+        centred = self._sums(table, again, centred=True) if again else {}
+        return [
+            Cell(
+                arm,
+                key,
+                int(sums["units"]),
+                {
+                    request.metric: self._moments(request, centred[arm, key] if request in again else sums, sums)
+                    for request in requests
+                },
+                {
+                    column: int(sums["units"]) - int(sums[f"{request.metric}|known|{column}"])
+                    for request in requests
+                    for column in request.columns
+                },
+            )
+            for (arm, key), sums in sorted(groups.items())
+        ]
+
+    def limits(self, column: str, quantiles: Sequence[float]) -> tuple[float, ...]:
+        """Quantiles of a column over all arms together."""
+        table = self._units
+        check_columns(table, (column,), self._location)
+        values = value_of(table, column, "drop")
+        row = run(table.aggregate(**{f"q{i}": values.quantile(q) for i, q in enumerate(quantiles)}), self._location)[0]
+        found = tuple(row[f"q{i}"] for i in range(len(quantiles)))
+        if any(value is None or not isfinite(value) for value in found):
+            raise BadInput(f"column '{column}' of '{self._location}' has no quantiles to be capped at.")
+        return tuple(float(value) for value in found)
+
+    def quantiles(self, requests: Sequence[QuantileRequest]) -> dict[str, dict[str, QuantileSummary]]:
+        """Quantiles by arm, with the order statistics around them.
+
+        Raises:
+            BadInput: A column is absent or not numeric, has missing values, or too few units lie beyond the quantile.
+        """
+        found: dict[str, dict[str, QuantileSummary]] = {}
+        for request in requests:
+            cells = self.cells([Request(request.metric, (request.column,), missing=request.missing)])
+            found[request.metric] = {
+                cell.arm: self._quantile(request, cell.arm, cell.moments[request.metric].n) for cell in cells
+            }
+        return found
+
+    def _quantile(self, request: QuantileRequest, arm: str, n: int) -> QuantileSummary:
+        ranks = order_statistics(n, request.quantile, alpha=request.alpha)
+        table = self._units.filter(self._units[ARM] == arm)
+        values = value_of(table, request.column, request.missing)
+        picks = {f"r{i}": values.quantile(rank / max(n - 1, 1)) for i, rank in enumerate(ranks)}
+        row = run(table.aggregate(**picks), self._location)[0]
+        low, value, high = (float(row[f"r{i}"]) for i in range(3))
+        spread = sqrt(n * request.quantile * (1 - request.quantile))
+        return QuantileSummary(n, value, low, high, (ranks[2] - ranks[0]) / (2 * spread))
+
+    def _keyed(self, by: Key | None) -> Table:
+        table = self._units
+        if by is None:
+            return table.mutate(__key=ibis.literal(""))
+        if by.day:
+            return table.mutate(__key=table[TIME].date().cast("string"))
+        check_columns(table, (by.column,), self._location)
+        return table.mutate(__key=table[by.column].cast("string").fill_null(_MISSING))
+
+    def _sums(self, table: Table, requests: Sequence[Request], *, centred: bool) -> dict[tuple[str, str], Sums]:
+        around: Mapping[str, Any] = {}
+        if centred:
+            means = table.group_by([ARM, "__key"]).aggregate(**centres(table, requests))
+            around = {name: name for name in means.columns}
+            table = table.inner_join(means, [ARM, "__key"])
+        rows = run(
+            table.group_by([ARM, "__key"]).aggregate(**aggregates(table, requests, centred=bool(around))),
+            self._location,
+        )
+        return {(row[ARM], row["__key"]): row for row in rows}
+
+    def _moments(self, request: Request, sums: Sums, checked: Sums) -> Any:
+        try:
+            return moments_of(request, sums, checked)
+        except WrongValue as wrong:
+            raise BadInput(
+                f"column '{wrong.column}' of '{self._location}' {wrong.problem} (metric '{request.metric}').",
+                remedy=wrong.remedy,
+            ) from wrong
+
+    def _check(self, table: Table, request: Request) -> None:
+        """Refuse columns that are absent or hold no numbers."""
+        columns = tuple(request.source(column) for column in request.columns)
+        check_columns(table, columns, self._location)
+        for column in columns:
+            values = table[column]
+            if values.type().is_numeric() or values.type().is_boolean():
+                continue
+            wrong = values.cast("string").try_cast("float64").isnull() & values.notnull()
+            shown = example(table, values, self._location, where=wrong)
+            problem = f"holds text{shown}" if shown else "has no value at all"
+            raise BadInput(
+                f"column '{column}' of '{self._location}' {problem} (metric '{request.metric}').",
+                remedy="A metric needs numbers; write 0 where nothing happened.",
+            )

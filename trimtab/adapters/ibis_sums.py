@@ -1,0 +1,165 @@
+"""The sums behind centred moments, as Ibis expressions, and their way back."""
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from math import isfinite
+from typing import Any
+
+import ibis
+import numpy as np
+
+from trimtab.experiments.cells import MissingRule, Request
+from trimtab.experiments.moments import Moments
+
+Expression = Any  # ibis has no types that a checker could follow
+Sums = dict[str, Any]
+
+# Where the squared deviations fall below this part of the squared mean, plain sums may have lost digits that matter.
+_CANCELLED = 1e-4
+
+
+class WrongValue(Exception):
+    """A column holds what its metric may not have."""
+
+    def __init__(self, column: str, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.column, self.problem, self.remedy = column, problem, remedy
+
+
+def value_of(table: Expression, column: str, missing: MissingRule, *, cap: float | None = None) -> Expression:
+    """A column as floating-point numbers, with missing values and large ones treated as the metric says."""
+    raw = table[column]
+    if missing != "refuse" and raw.type().is_floating():
+        raw = ibis.ifelse(raw.isnan(), ibis.null(raw.type()), raw)
+    value = raw.cast("float64")
+    if missing == "zero":
+        value = value.fill_null(0.0)
+    return value if cap is None else ibis.ifelse(value > cap, cap, value)
+
+
+def aggregates(table: Expression, requests: Sequence[Request], *, centred: bool) -> dict[str, Expression]:
+    """Counts, sums, and sums of products of every request; around the columns `...|centre|...` where `centred`."""
+    found: dict[str, Expression] = {"units": table.count()}
+    for request in requests:
+        values = _values(table, request)
+        kept = _kept(request, values)
+        found[_name(request, "n")] = table.count() if kept is None else kept.sum()
+        for column in request.columns:
+            found[_name(request, "known", column)] = table[request.source(column)].count()
+            if centred:
+                centre = table[_name(request, "centre", column)]
+                found[_name(request, "centre", column)] = centre.max()
+                values[column] = values[column] - centre
+            found[_name(request, "sum", column)] = values[column].sum(where=kept)
+        for left, right in combinations_with_replacement(request.columns, 2):
+            found[_name(request, "product", left, right)] = (values[left] * values[right]).sum(where=kept)
+        if request.binary:
+            outcome = values[request.outcomes[0]]
+            found[_name(request, "least")], found[_name(request, "most")] = outcome.min(), outcome.max()
+    return found
+
+
+def centres(table: Expression, requests: Sequence[Request]) -> dict[str, Expression]:
+    """Mean of every column of the requests, under the names that `aggregates` looks for."""
+    found = {}
+    for request in requests:
+        values = _values(table, request)
+        kept = _kept(request, values)
+        for column in request.columns:
+            found[_name(request, "centre", column)] = values[column].mean(where=kept)
+    return found
+
+
+def cancelled(request: Request, sums: Sums) -> bool:
+    """Whether plain sums may have lost digits of a variance."""
+    n = sums[_name(request, "n")] or 0
+    for column in request.columns if n > 1 and not request.binary else ():
+        total, square = sums[_name(request, "sum", column)], sums[_name(request, "product", column, column)]
+        if total is not None and isfinite(total):
+            level = total * total / n
+            if level > 0 and not square - level > _CANCELLED * level:
+                return True
+    return False
+
+
+def moments_of(request: Request, sums: Sums, checked: Sums) -> Moments:
+    """Centred moments from sums.
+
+    Args:
+        request: What was asked for.
+        sums: What was summed, plain or centred.
+        checked: The plain sums, whose counts and extremes are checked.
+
+    Raises:
+        WrongValue: Values are missing or infinite, or a binary column holds other values than 0 and 1.
+    """
+    _check_known(request, checked)
+    n = int(sums[_name(request, "n")] or 0)
+    if n == 0:
+        return Moments.empty(request.columns)
+    around = np.array([sums.get(_name(request, "centre", column)) or 0.0 for column in request.columns])
+    totals = np.array([float(sums[_name(request, "sum", column)]) for column in request.columns])
+    products = np.zeros((len(totals), len(totals)))
+    for (i, left), (j, right) in combinations_with_replacement(enumerate(request.columns), 2):
+        products[i, j] = products[j, i] = float(sums[_name(request, "product", left, right)])
+    for column, total, square in zip(request.columns, totals, np.diag(products), strict=True):
+        if not (np.isfinite(total) and np.isfinite(square)):
+            raise WrongValue(column, "has infinite or not-a-number values", "Mend or remove those rows.")
+    comoment = products - np.outer(totals, totals) / n
+    np.fill_diagonal(comoment, np.maximum(np.diag(comoment), 0.0))  # Rounding of a column that does not vary.
+    if request.binary:
+        _check_binary(request, checked, totals[0], products[0, 0])
+    return Moments(request.columns, n, around + totals / n, comoment)
+
+
+def _values(table: Expression, request: Request) -> dict[str, Expression]:
+    """Covariates of a unit without history count as 0: any fixed function of the past leaves the effect unbiased."""
+    return {
+        column: value_of(
+            table,
+            request.source(column),
+            request.missing if column in request.outcomes else "zero",
+            cap=request.caps.get(column),
+        )
+        for column in request.columns
+    }
+
+
+def _kept(request: Request, values: dict[str, Expression]) -> Expression | None:
+    """Which units enter the metric; None for all."""
+    if request.missing != "drop":
+        return None
+    kept = values[request.outcomes[0]].notnull()
+    for column in request.outcomes[1:]:
+        kept = kept & values[column].notnull()
+    return kept
+
+
+def _check_known(request: Request, sums: Sums) -> None:
+    if request.missing != "refuse":
+        return
+    for column in request.outcomes:
+        missing = int(sums["units"]) - int(sums[_name(request, "known", column)])
+        if missing == int(sums["units"]):
+            raise WrongValue(column, "has no value at all in some group", "Write 0 where nothing happened.")
+        if missing:
+            raise WrongValue(
+                column,
+                f"has {missing:,} missing values in one group",
+                "Write 0 where nothing happened, or say `missing: zero` or `missing: drop` for the metric in the spec.",
+            )
+
+
+def _check_binary(request: Request, sums: Sums, total: float, squares: float) -> None:
+    """0 and 1 are the only numbers between 0 and 1 that equal their squares."""
+    least, most = sums[_name(request, "least")], sums[_name(request, "most")]
+    if least < 0 or most > 1 or abs(total - squares) > 1e-9 * max(total, 1.0):
+        raise WrongValue(
+            request.outcomes[0],
+            f"holds values from {least:g} to {most:g}, but a binary metric has 0 and 1 only",
+            "Declare it as a mean, or give a column of 0 and 1.",
+        )
+
+
+def _name(request: Request, *parts: str) -> str:
+    return "|".join((request.metric, *parts))

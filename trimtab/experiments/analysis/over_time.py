@@ -1,0 +1,93 @@
+"""The primary effect day by day and look by look."""
+
+from datetime import UTC
+from itertools import accumulate
+
+from trimtab.errors import BadInput
+from trimtab.experiments.analysis.compare import comparable, compare_cells
+from trimtab.experiments.analysis.evidence import Material, whole
+from trimtab.experiments.analysis.result import DailyEffect
+from trimtab.experiments.cells import Cell, merged
+from trimtab.experiments.effects import Comparison
+from trimtab.experiments.sequential import SequentialDesign, SequentialResult, analyse
+from trimtab.experiments.spec import ExperimentSpec
+from trimtab.experiments.spending import Spending
+
+
+def daily_effects(spec: ExperimentSpec, material: Material, treatments: tuple[str, ...]) -> tuple[DailyEffect, ...]:
+    """The primary effect over the units of each day, and over all until then; without days too thin for it."""
+    primary = spec.primary
+    if primary is None or spec.metrics[primary].kind == "quantile" or not material.days:
+        return ()
+    by_day = dict(sorted(merged(material.days, lambda cell: cell.key).items()))
+    found = []
+    for treatment in treatments:
+        so_far = accumulate(
+            ([arms[arm] for arm in (spec.control, treatment) if arm in arms] for arms in by_day.values()),
+            lambda seen, new: [*seen, *new],
+        )
+        for (day, arms), cells in zip(by_day.items(), so_far, strict=True):
+            own, all_until = _pair(spec, primary, arms, treatment), _pair(spec, primary, whole(cells), treatment)
+            if own is not None and all_until is not None:
+                units = own.n_control + own.n_treatment
+                found.append(DailyEffect(day, treatment, units, own.absolute, all_until.absolute))
+    return tuple(found)
+
+
+def sequential_result(
+    spec: ExperimentSpec, material: Material, treatment: str, comparison: Comparison, *, level: float
+) -> SequentialResult | None:
+    """What the newest look says; None where no group-sequential test was declared.
+
+    Information is the number of units. Earlier looks are recomputed from the units exposed until then, a day being the
+    finest step; a look counts from the day after it was taken.
+
+    Args:
+        spec: The rules.
+        material: The data.
+        treatment: The treatment.
+        comparison: Its comparison on the primary metric.
+        level: Alpha of this treatment's test.
+
+    Raises:
+        BadInput: An earlier look had no units, or all of alpha was spent before.
+    """
+    plan, primary = spec.sequential, spec.primary
+    if plan is None or plan.method != "group_sequential" or primary is None:
+        return None
+    information, statistics = [], []
+    for look in plan.looks:
+        until = [cell for cell in material.days if cell.key < look.astimezone(UTC).date().isoformat()]
+        earlier = _pair(spec, primary, whole(until), treatment)
+        if earlier is None:
+            raise BadInput(
+                f"the look of {look.date()} has too few units before it.", remedy="Mend 'looks' in the spec."
+            )
+        information.append(float(earlier.n_control + earlier.n_treatment))
+        statistics.append(earlier.statistic)
+    now = float(comparison.n_control + comparison.n_treatment)
+    if not information or now > information[-1]:
+        information.append(now)
+        statistics.append(comparison.statistic)
+    share = _share(spec, treatment)
+    design = SequentialDesign(
+        plan.planned_units * share, level, Spending(plan.spending), alternative=comparison.alternative
+    )
+    return analyse(design, information, statistics, standard_error=comparison.absolute.standard_error, final=plan.final)
+
+
+def _share(spec: ExperimentSpec, treatment: str) -> float:
+    """Share of the planned units that control and this treatment make up."""
+    if not spec.arms:
+        return 1.0
+    return (spec.arms[spec.control] + spec.arms[treatment]) / sum(spec.arms.values())
+
+
+def _pair(spec: ExperimentSpec, primary: str, arms: dict[str, Cell], treatment: str) -> Comparison | None:
+    control, other = arms.get(spec.control), arms.get(treatment)
+    if control is None or other is None or not comparable(primary, control, other):
+        return None
+    try:
+        return compare_cells(spec, primary, control, other)
+    except BadInput:  # A ratio whose denominator is still zero on that day.
+        return None

@@ -1,0 +1,179 @@
+"""Reads an experiment's table, or its aggregates, and says ship, roll back or hold, with the reasons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from trimtab.errors import BadInput
+from trimtab.experiments.analysis.aggregates import read_aggregates
+from trimtab.experiments.analysis.analyse import Declared, analyse
+from trimtab.experiments.analysis.evidence import Material, whole
+from trimtab.experiments.analysis.result import Analysis
+from trimtab.experiments.cells import Cell, Key, Layout, OutcomeJoin, QuantileRequest, Request
+from trimtab.experiments.declaration import Flags, declare, locked
+from trimtab.experiments.spec import ExperimentSpec, changes, load_experiment, spec_hash
+from trimtab.ports import MetricTable, Ports
+
+Result = Analysis
+OUTLIERS = 0.99  # The sensitivity table caps the primary metric at this quantile.
+_EVENT = "{}?"  # Name of the column that says whether an outcome happened at all.
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What to analyse, and by which rules.
+
+    Attributes:
+        data: CSV or Parquet file with one row per unit (or per exposure, where the spec has outcomes), or `URI#TABLE`.
+        aggregates: Table with the columns arm, metric, n, mean, variance, instead of `data`.
+        spec: Experiment spec; empty where the flags say everything.
+        flags: What the command line declares; it adds to the spec and overrides it.
+    """
+
+    data: str = ""
+    aggregates: str = ""
+    spec: str = ""
+    flags: Flags = field(default_factory=Flags)
+
+
+def run(config: Config, ports: Ports) -> Result:
+    """Judge an experiment.
+
+    Args:
+        config: The configuration.
+        ports: The ports.
+
+    Raises:
+        BadInput: The data or the rules are wrong; the message says where.
+    """
+    if bool(config.data) == bool(config.aggregates):
+        raise BadInput("give either a file with one row per unit, or --aggregates.", remedy="Not both, not neither.")
+    base = load_experiment(config.spec) if config.spec else None
+    name = Path(config.data or config.aggregates).name.split(".")[0] or "experiment"
+    spec = declare(base, config.flags, name=name)
+    folder = Path(config.spec).parent if config.spec else Path()
+    if config.aggregates:
+        spec, material = read_aggregates(config.aggregates, spec)
+    else:
+        material = _read(spec, config.data, folder, ports)
+    return analyse(spec, material, declared=_declared(config.spec, base, spec))
+
+
+def _declared(path: str, base: ExperimentSpec | None, spec: ExperimentSpec) -> Declared:
+    """The locked rules beside a spec, or the spec itself where the flags changed it."""
+    if base is None:
+        return Declared()
+    before = locked(path) or base
+    return Declared(spec_hash(before), changes(before, spec))
+
+
+def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Material:
+    """Everything that the analysis needs, in as few passes over the data as there are keys."""
+    if not spec.metrics:
+        raise BadInput("no metric is declared.", remedy="Give --metric NAME=binary:COLUMN, or metrics in the spec.")
+    keys = {attribute: Key(attribute) for attribute in spec.segments}
+    total = len(keys) + 2 + (spec.time is not None)
+    done = 0
+
+    def tick(note: str) -> None:
+        nonlocal done
+        done += 1
+        ports.progress("analyze", done, total, note)
+
+    table = ports.warehouse.open(data, layout(spec, folder))
+    units = table.units()
+    tick("units")
+    caps = _caps(spec, table)
+    requests = _requests(spec, caps)
+    segments = {}
+    for attribute, key in keys.items():
+        segments[attribute] = table.cells(requests, by=key)
+        tick(attribute)
+    days = table.cells(requests, by=Key(spec.time, day=True)) if spec.time else []
+    if spec.time:
+        tick("days")
+    cells = next(iter(segments.values()), days) or table.cells(requests)
+    tick("arms")
+    return Material(
+        data=data,
+        arms=_ordered(spec, whole(cells)),
+        segments=segments,
+        days=days,
+        quantiles=table.quantiles(_quantiles(spec)),
+        capped=_capped(spec, table, caps),
+        caps=caps,
+        units=units,
+    )
+
+
+def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:
+    """Which columns of the table mean what.
+
+    Args:
+        spec: The rules.
+        folder: Folder that a relative path of the outcomes is meant from.
+    """
+    outcomes = spec.outcomes
+    join = None
+    if outcomes is not None:
+        location = outcomes.file if "://" in outcomes.file else str(folder / outcomes.file)
+        columns: dict[str, tuple[str, Literal["any", "sum"]]] = {}
+        for metric in spec.metrics.values():
+            for column in metric.outcome_columns:
+                how: Literal["any", "sum"] = "any" if metric.kind == "binary" else "sum"
+                columns[_EVENT.format(column) if how == "any" else column] = (column, how)
+        join = OutcomeJoin(
+            location, outcomes.unit, outcomes.time, outcomes.metric, outcomes.value, outcomes.window_hours, columns
+        )
+    return Layout(spec.unit, spec.arm, spec.time, spec.eligible, spec.starts, spec.ends, join)
+
+
+def _requests(spec: ExperimentSpec, caps: Mapping[str, Mapping[str, float]]) -> list[Request]:
+    return [
+        _request(name, spec, caps.get(name, {})) for name, metric in spec.metrics.items() if metric.kind != "quantile"
+    ]
+
+
+def _request(name: str, spec: ExperimentSpec, caps: Mapping[str, float]) -> Request:
+    metric = spec.metrics[name]
+    binary = metric.kind == "binary"
+    made = {column: _EVENT.format(column) for column in metric.outcome_columns} if spec.outcomes and binary else {}
+    return Request(name, metric.outcome_columns, metric.covariate_columns, binary, metric.missing, caps, made)
+
+
+def _quantiles(spec: ExperimentSpec) -> list[QuantileRequest]:
+    return [
+        QuantileRequest(name, metric.column or "", metric.quantile or 0.5, spec.alpha, metric.missing)
+        for name, metric in spec.metrics.items()
+        if metric.kind == "quantile"
+    ]
+
+
+def _caps(spec: ExperimentSpec, table: MetricTable) -> dict[str, dict[str, float]]:
+    """Limits by metric and column; quantiles are those of all arms together."""
+    caps: dict[str, dict[str, float]] = {}
+    for name, metric in spec.metrics.items():
+        for column in metric.outcome_columns[:1]:
+            limits = [] if metric.cap is None else list(table.limits(column, [metric.cap]))
+            limits += [] if metric.cap_at is None else [metric.cap_at]
+            if limits:
+                caps[name] = {column: min(limits)}
+    return caps
+
+
+def _capped(spec: ExperimentSpec, table: MetricTable, caps: Mapping[str, Mapping[str, float]]) -> dict[str, Cell]:
+    """The primary metric without outliers, where it is a mean or ratio that is not capped already."""
+    name = spec.primary
+    if name is None or spec.metrics[name].kind not in ("mean", "ratio") or name in caps:
+        return {}
+    metric = spec.metrics[name]
+    column = metric.outcome_columns[0]
+    limit = table.limits(column, [OUTLIERS])[0]
+    return _ordered(spec, whole(table.cells([_request(name, spec, {column: limit})])))
+
+
+def _ordered(spec: ExperimentSpec, arms: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Arms in the order of the spec, control first where it has none."""
+    order = [*spec.arms, spec.control, *arms]
+    return {arm: arms[arm] for arm in dict.fromkeys(order) if arm in arms}
