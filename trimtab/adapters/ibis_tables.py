@@ -1,5 +1,6 @@
 """Experiment tables as Ibis expressions: opened, checked, filtered, and brought to one row per unit."""
 
+import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from trimtab.sessions.explain import suggestion
 
 Table = Any  # ibis has no types that a checker could follow
 ARM, TIME, MIXED = "__arm", "__time", "__mixed"
-_PARQUET, _TEXT = (".parquet", ".pq"), (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")
+_PARQUET = (".parquet", ".pq")
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 def open_table(location: str) -> Table:
@@ -33,8 +35,7 @@ def open_table(location: str) -> Table:
     try:
         if location.lower().endswith(_PARQUET) or _starts_parquet(location):
             return connection.read_parquet(location)
-        # The whole file decides a column's type: a late "n/a" must not fail half-way through.
-        return connection.read_csv(location, sample_size=-1, null_padding=False)
+        return _read_csv(connection, location)
     except Exception as error:
         raise unreadable(location, error) from error
 
@@ -162,6 +163,8 @@ def utc(table: Table, column: str, location: str) -> Table:
         BadInput: The column holds no times.
     """
     kind = table[column].type()
+    if kind.is_unknown() and "TIMESTAMPTZ" in str(kind):  # Nanoseconds with a zone, as pandas writes them to Parquet.
+        return table[column].cast("timestamp('UTC')").epoch_seconds().as_timestamp("s")
     if kind.is_timestamp() and kind.timezone is not None:
         return table[column].epoch_seconds().as_timestamp("s")  # A cast would keep the wall clock and drop the zone.
     if kind.is_timestamp() or kind.is_date():
@@ -194,9 +197,26 @@ def _beside(units: Table, join: OutcomeJoin) -> Table:
     try:
         if join.location.lower().endswith(_PARQUET) or _starts_parquet(join.location):
             return backend.read_parquet(join.location)
-        return backend.read_csv(join.location, sample_size=-1, null_padding=False)
+        return _read_csv(backend, join.location)
     except Exception as error:
         raise unreadable(join.location, error) from error
+
+
+def _read_csv(connection: Any, location: str) -> Table:
+    """A CSV with a header, delimited as its first line is.
+
+    The whole file decides a column's type, so that a late "n/a" does not fail half-way. The delimiter is not left to
+    the engine: it would rather skip lines of unequal length than refuse them.
+    """
+    options = {} if "*" in location else {"delim": _delimiter(Path(location)), "quote": '"'}
+    return connection.read_csv(location, sample_size=-1, header=True, skip=0, null_padding=False, **options)
+
+
+def _delimiter(path: Path) -> str:
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    with opened as file:
+        first = file.readline(1 << 20).decode("utf-8", errors="replace")
+    return max(_DELIMITERS, key=first.count)
 
 
 def _engine_table(location: str) -> Table:

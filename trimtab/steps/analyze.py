@@ -83,6 +83,8 @@ def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Materi
 
     table = ports.warehouse.open(data, layout(spec, folder))
     units = table.units()
+    if not units.rows:
+        raise BadInput(f"'{data}' has no rows that count.", remedy="Check the file, and the spec's dates and segments.")
     tick("units")
     caps = _caps(spec, table)
     requests = _requests(spec, caps)

@@ -1,0 +1,203 @@
+"""Exposures joined with outcomes, phases and looks, through the command line."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from trimtab.cli import app
+from trimtab.experiments.analysis.result import Analysis
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+METRICS = {
+    "conversion": {"kind": "binary", "column": "purchase"},
+    "revenue": {"kind": "mean", "column": "purchase"},
+    "clicks": {"kind": "mean", "column": "click"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRIMTAB_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("TRIMTAB_PROFILE", raising=False)
+    return tmp_path
+
+
+def analyse(
+    folder: Path, capsys: pytest.CaptureFixture[str], exposures: pd.DataFrame, **fields: object
+) -> tuple[Analysis | None, str]:
+    exposures.to_csv(folder / "exposures.csv", index=False)
+    spec = {"name": "joined", "unit": "unit", "arm": "arm", "control": "A", "time": "at", **fields}
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    with pytest.raises(SystemExit) as stop:
+        app.main(
+            ["experiment", "analyze", str(folder / "exposures.csv"), "--spec", str(folder / "spec.yaml"), "--json"]
+        )
+    shown = capsys.readouterr()
+    if stop.value.code:
+        return None, json.loads(shown.err)["error"]["message"]
+    return TypeAdapter(Analysis).validate_json(shown.out), ""
+
+
+def at(hours: float) -> str:
+    return (START + timedelta(hours=hours)).isoformat()
+
+
+def test_outcomes_count_within_the_window_of_the_first_exposure(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exposures = pd.DataFrame(
+        [
+            ("a1", "A", at(0)), ("a1", "A", at(5)), ("a2", "A", at(0)), ("a3", "A", at(1)),
+            ("b1", "B", at(0)), ("b2", "B", at(0)), ("b3", "B", at(2)),
+            ("mixed", "A", at(0)), ("mixed", "B", at(1)),
+        ],
+        columns=["unit", "arm", "at"],
+    )  # fmt: skip
+    outcomes = pd.DataFrame(
+        [
+            ("a1", at(2), "purchase", 10.0), ("a1", at(3), "purchase", 5.0),  # both count, the conversion once
+            ("a2", at(-1), "purchase", 99.0),  # before the exposure
+            ("a3", at(1), "click", 1.0),  # at the very moment
+            ("b1", at(24), "purchase", 99.0),  # at the end of the window: too late
+            ("b2", at(23), "purchase", 7.0),
+            ("mixed", at(2), "purchase", 99.0),  # left out with its unit
+            ("stranger", at(2), "purchase", 99.0),  # never exposed
+        ],
+        columns=["unit", "at", "what", "amount"],
+    )  # fmt: skip
+    join = {
+        "file": "outcomes.parquet", "unit": "unit", "time": "at", "metric": "what", "value": "amount",
+        "window_hours": 24,
+    }  # fmt: skip
+    outcomes["at"] = pd.to_datetime(outcomes["at"])
+    outcomes.to_parquet(folder / "outcomes.parquet", index=False)
+    found, message = analyse(folder, capsys, exposures, metrics=METRICS, outcomes=join)
+    assert found is not None, message
+    values = {
+        name: {arm: (value.units, value.value) for arm, value in metric.arms.items()}
+        for name, metric in found.metrics.items()
+    }
+    assert values["conversion"] == {"A": (3, pytest.approx(1 / 3)), "B": (3, pytest.approx(1 / 3))}
+    assert values["revenue"] == {"A": (3, pytest.approx(5.0)), "B": (3, pytest.approx(7 / 3))}
+    assert values["clicks"] == {"A": (3, pytest.approx(1 / 3)), "B": (3, 0.0)}
+    assert "1 units were exposed in several arms (e.g. mixed)" in found.health.problems[0]
+    notes = " ".join(found.health.notes)
+    assert "2 outcomes have no exposure before them" in notes
+    assert "1 outcomes came after the attribution window" in notes
+
+
+def daily(days: int, per_day: int, *, lift: float, share: float = 0.5) -> pd.DataFrame:
+    rng = np.random.default_rng(11)
+    count = days * per_day
+    treated = rng.random(count) < share
+    return pd.DataFrame(
+        {
+            "unit": np.arange(count),
+            "arm": np.where(treated, "B", "A"),
+            "at": [(START + timedelta(days=int(i // per_day), minutes=int(i % 600))).isoformat() for i in range(count)],
+            "converted": (rng.random(count) < 0.2 + lift * treated).astype(int),
+        }
+    )
+
+
+CONVERTED = {"conversion": {"kind": "binary", "column": "converted"}}
+
+
+def test_a_look_says_why_it_may_not_stop(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    looks = {"planned_units": 8_000, "looks": [at(48)]}
+    found, message = analyse(folder, capsys, daily(4, 500, lift=0.03), metrics=CONVERTED, sequential=looks)
+    assert found is not None, message
+    look = found.metrics["conversion"].comparisons[0].sequential
+    assert look is not None
+    assert look.look.fraction == pytest.approx(0.25)
+    assert not look.stop
+    assert "Go on: Z = " in look.reason
+    assert found.verdict.decision == "hold"
+    assert look.reason in found.verdict.reasons[0]
+
+
+def test_a_look_that_crosses_stops(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    looks = {"planned_units": 3_000, "looks": [at(24), at(48)]}
+    found, message = analyse(folder, capsys, daily(4, 500, lift=0.15), metrics=CONVERTED, sequential=looks)
+    assert found is not None, message
+    look = found.metrics["conversion"].comparisons[0].sequential
+    assert look is not None
+    assert look.crossed
+    assert "Stop: at look" in found.verdict.reasons[0]
+    assert found.verdict.decision == "ship"
+
+
+def test_always_valid_watching(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    watch = {"method": "always_valid", "planned_units": 2_000}
+    found, message = analyse(folder, capsys, daily(4, 500, lift=0.15), metrics=CONVERTED, sequential=watch)
+    assert found is not None, message
+    sequence = found.metrics["conversion"].comparisons[0].always_valid
+    assert sequence is not None
+    assert sequence.low > 0
+    assert "Stop at will" in sequence.reason
+
+
+def test_a_ramp_is_no_mismatch_when_its_phases_are_declared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = daily(2, 1_000, lift=0.1, share=0.1), daily(2, 1_000, lift=0.1)
+    second["unit"] += len(first)
+    second["at"] = [(datetime.fromisoformat(when) + timedelta(days=2)).isoformat() for when in second["at"]]
+    exposures = pd.concat([first, second])
+    phases = [
+        {"starts": at(0), "weights": {"A": 0.9, "B": 0.1}},
+        {"starts": at(48), "weights": {"A": 0.5, "B": 0.5}},
+    ]
+    arms = {"A": 0.5, "B": 0.5}
+    naive, message = analyse(folder, capsys, exposures, metrics=CONVERTED, arms=arms)
+    assert naive is not None, message
+    assert naive.health.srm.mismatch
+    phased, message = analyse(folder, capsys, exposures, metrics=CONVERTED, arms=arms, phases=phases)
+    assert phased is not None, message
+    assert [phase.starts for phase in phased.health.phases] == ["2026-11-01", "2026-11-03"]
+    assert not phased.health.srm.mismatch
+
+
+def test_an_effect_that_wears_off_stops_the_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exposures = daily(6, 1_000, lift=0.0)
+    rng = np.random.default_rng(0)
+    day = np.arange(len(exposures)) // 1_000
+    chance = 0.2 + np.where(exposures["arm"] == "B", 0.3 - 0.05 * day, 0.0)
+    found, message = analyse(
+        folder, capsys, exposures.assign(converted=(rng.random(len(exposures)) < chance).astype(int)), metrics=CONVERTED
+    )
+    assert found is not None, message
+    assert found.verdict.decision == "hold"
+    assert "not stable" in found.verdict.reasons[0]
+    assert [day.day for day in found.days] == [f"2026-11-0{number}" for number in range(1, 7)]
+
+
+def test_too_few_days_stop_the_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, message = analyse(folder, capsys, daily(4, 500, lift=0.15), metrics=CONVERTED, minimum_days=7)
+    assert found is not None, message
+    assert found.verdict.decision == "hold"
+    assert "4 days; at least 7" in found.verdict.reasons[0]
+
+
+def test_only_eligible_units_within_the_dates_count(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exposures = daily(4, 500, lift=0.15)
+    exposures["country"] = np.where(np.arange(len(exposures)) % 5, "DE", "FR")
+    found, message = analyse(
+        folder, capsys, exposures, metrics=CONVERTED, eligible={"country": ["FR"]}, starts=at(24), ends=at(72)
+    )
+    assert found is not None, message
+    assert sum(found.health.counts.values()) == 200
+
+
+def test_outcomes_need_a_column_of_what_happened(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame({"unit": ["a"], "at": [at(0)], "waht": ["purchase"]}).to_csv(folder / "outcomes.csv", index=False)
+    join = {"file": "outcomes.csv", "unit": "unit", "time": "at", "metric": "what", "window_hours": 24}
+    found, message = analyse(
+        folder, capsys, daily(1, 10, lift=0.0)[["unit", "arm", "at"]], metrics=METRICS, outcomes=join
+    )
+    assert found is None
+    assert "has no column 'what'; did you mean 'waht'?" in message
