@@ -8,7 +8,8 @@ with a stubbed bridge; not run on hardware.
 
 import importlib
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -33,11 +34,25 @@ class Placement:
         device: Where tensors live.
         half: Type of matrix products under autocast; None computes in float32 (bfloat16 is slower on a CPU).
         compile_backend: Backend of `torch.compile`; empty where compiling does not pay.
+        threads: Threads of a fit on the CPU. One: steps this small gain a third from a second core at best, lose
+            twentyfold when something else wants that core (the threads wait for each other at every operation), and
+            round differently with their number. Other cores are better used by other workers of a study.
     """
 
     device: Device
     half: torch.dtype | None = None
     compile_backend: str = ""
+    threads: int = 1
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """Keep torch to `threads` for the block, where the block runs on the CPU."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads if self.device == "cpu" else before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Reduced precision for matrix products, where the device gains by it."""

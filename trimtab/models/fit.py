@@ -136,7 +136,7 @@ def fit(
         on_epoch: Hears each epoch's validation log loss, and may stop the fit.
     """
     started = time.perf_counter()
-    with seeded(rng, device=placement.device):
+    with seeded(rng, device=placement.device), placement.limited():
         loop = _Loop(network, train, options, placement)
         padded = _pad(validation.to(placement.device))
         watch = _BestWeights(patience=options.patience)

@@ -47,7 +47,7 @@ class NetworkOptions:
     """
 
     kind: NetworkKind = "plr_mlp"
-    width: int = 96
+    width: int = 64
     depth: int = 2
     dropout: float = 0.0
     frequencies: int = 4

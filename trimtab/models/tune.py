@@ -238,7 +238,7 @@ SPACE: dict[str, Callable[[optuna.Trial, str], Param]] = {
     "weight_decay": lambda trial, name: trial.suggest_float(name, 1e-3, 0.3, log=True),
     "dropout": lambda trial, name: trial.suggest_float(name, 0.0, 0.4),
     "frequency_scale": lambda trial, name: trial.suggest_float(name, 0.02, 0.4, log=True),
-    "width": lambda trial, name: trial.suggest_categorical(name, [64, 96, 192]),
+    "width": lambda trial, name: trial.suggest_categorical(name, [32, 64, 128]),
     "depth": lambda trial, name: trial.suggest_int(name, 1, 3),
     "batch_size": lambda trial, name: trial.suggest_categorical(name, [512, 1024]),
 }

@@ -109,6 +109,15 @@ def test_on_gaudi_the_optimizer_never_asks_the_host() -> None:
     assert all(group["capturable"] and not group["fused"] for group in optimizer.param_groups)
 
 
+def test_a_fit_on_the_cpu_keeps_to_its_threads_and_gives_them_back() -> None:
+    before = torch.get_num_threads()
+    with Placement("cpu", threads=3).limited():
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
+    with Placement("cuda").limited():
+        assert torch.get_num_threads() == before
+
+
 def test_autocast_is_off_on_the_cpu() -> None:
     with Placement("cpu").autocast():
         assert nn.Linear(2, 1)(torch.ones(1, 2)).dtype == torch.float32

@@ -86,11 +86,11 @@ def test_every_training_batch_has_one_shape(data: TrainingData) -> None:
                 seen.add(tuple(values.shape))
             return torch.as_tensor(self.inner(values, codes))
 
-    options = FitOptions(epochs=2, batch_size=64)
+    options = FitOptions(epochs=2, batch_size=32)
     train, validation = data.rows(data.train), data.rows(data.validation)
     fit(Spy(), train, validation, options=options, placement=place("cpu"), rng=np.random.default_rng(0))
-    assert len(train) % 64
-    assert seen == {(64, train.values.shape[1])}
+    assert len(train) % 32
+    assert seen == {(32, train.values.shape[1])}
 
 
 def test_on_epoch_stops_the_fit(data: TrainingData) -> None:
