@@ -25,6 +25,8 @@ from trimtab.ports import PipelineRun, Progress
 _POLL_SECONDS = 0.1
 # `kfp.local` runs at most so many iterations of a loop at once. Threads beyond the processors wait for each other.
 _TASKS_AT_ONCE = 2
+# The processes of a killed run need a moment to end and let go of its lock.
+_LOCK_SECONDS = 5.0
 _LOG_LINES = 12
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -169,13 +171,22 @@ class LocalLauncher:
 def _lock(folder: Path, run_key: str) -> Iterator[IO[str]]:
     """Hold the run's folder; the system lets go when the last process that holds it has ended, however it ended."""
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrimtabError(
-                f"run '{run_key}' is still going in another process.", remedy="Wait for it, or use another run key."
-            ) from error
+        given_up = time.monotonic() + _LOCK_SECONDS
+        while not _taken(lock):
+            if time.monotonic() > given_up:
+                raise TrimtabError(
+                    f"run '{run_key}' is still going in another process.", remedy="Wait for it, or use another run key."
+                )
+            time.sleep(_POLL_SECONDS)
         yield lock
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _described(folder: Path, pipeline: str, run_key: str, result: dict[str, Any]) -> PipelineRun:

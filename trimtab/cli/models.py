@@ -44,7 +44,8 @@ def _render(versions: list[ModelVersion]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("model", "version", "aliases", "kind", *_SHOWN.values(), "gate", "created", "snapshot"):
         right = title == "version" or title in _SHOWN.values()
-        table.add_column(title, justify="right" if right else "left", no_wrap=title != "gate")
+        fold = title in ("model", "kind", "created", "snapshot")
+        table.add_column(title, justify="right" if right else "left", no_wrap=not fold, overflow="fold")
     for version in versions:
         table.add_row(*_cells(version))
     console.out.print(table)
