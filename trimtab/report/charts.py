@@ -4,14 +4,14 @@ One reading per chart. Estimates are dots, intervals are lines through them, and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from trimtab.experiments.proportions import Proportion, wilson_interval
 from trimtab.impact.study import KpiImpact
 from trimtab.models.evaluate import Evaluation, ReliabilityBin
 from trimtab.monitoring.drift import ColumnDrift
 from trimtab.report import svg, words
+from trimtab.report.forest import ROW_HEIGHT, Row, forest, plain
 from trimtab.report.loop import EffectRow, ModelSection
 from trimtab.types import Interval
 
@@ -19,27 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROW_HEIGHT = 26
 MOST_COLUMNS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a forest plot.
-
-    Attributes:
-        label: Written on the left.
-        interval: The estimate and its bounds, in the unit of the axis.
-        text: Written on the right.
-        colour: Stand-in colour of the dot and line.
-        truth: A true value to mark, where it is known.
-    """
-
-    label: str
-    interval: Interval
-    text: str
-    colour: str = svg.MAIN
-    truth: float | None = None
 
 
 def kpi_forest(kpis: Sequence[KpiImpact], truth: dict[str, float]) -> str:
@@ -127,49 +107,6 @@ def segment_forest(evaluation: Evaluation) -> str:
     )
 
 
-def forest(
-    name: str, description: str, rows: Sequence[Row], *, axis: str, reference: float | None, reference_label: str = ""
-) -> str:
-    """Estimates with intervals, one row each, the first on top.
-
-    Args:
-        name: Unique within a page.
-        description: For those who do not see it.
-        rows: What to show.
-        axis: Label of the horizontal axis, with the unit.
-        reference: Where to draw a vertical line; None for none.
-        reference_label: What the line means, written above it.
-    """
-
-    def paint(_: "Figure", axes: "Axes") -> None:
-        heights = range(len(rows) - 1, -1, -1)
-        if reference is not None:
-            axes.axvline(reference, color=svg.MUTED, linewidth=1, zorder=1)
-        if reference is not None and reference_label:
-            axes.annotate(
-                reference_label, (reference, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
-                textcoords="offset points", ha="center", va="bottom", color=svg.MUTED, fontsize=12,
-            )  # fmt: skip
-        for height, row in zip(heights, rows, strict=True):
-            axes.plot([row.interval.low, row.interval.high], [height] * 2, color=row.colour, linewidth=2.5, zorder=2)
-            axes.plot([row.interval.estimate], [height], "o", color=row.colour, markersize=7, zorder=3)
-            if row.truth is not None:
-                axes.plot(
-                    [row.truth], [height], "D", markerfacecolor=svg.PAPER, markeredgecolor=svg.ACCENT, markersize=6,
-                    markeredgewidth=1.6, zorder=4,
-                )  # fmt: skip
-            axes.annotate(
-                row.text, (1, height), xycoords=("axes fraction", "data"), xytext=(6, 0),
-                textcoords="offset points", va="center", color=svg.INK, fontsize=12.5,
-            )  # fmt: skip
-        axes.set_yticks(list(heights), [row.label for row in rows])
-        axes.set_ylim(-0.7, len(rows) - 0.3)
-        axes.set_xlabel(axis)
-        _plain(axes)
-
-    return svg.draw(name, description, paint, height=70 + ROW_HEIGHT * max(1, len(rows)))
-
-
 def roc(evaluation: Evaluation) -> str:
     """Share of converted against share of other sessions flagged, over all thresholds."""
 
@@ -193,7 +130,7 @@ def roc(evaluation: Evaluation) -> str:
         axes.set(xlim=(0, 100), ylim=(0, 101), aspect="equal")
         axes.set_xlabel("Sessions without conversion that are flagged (%)")
         axes.set_ylabel("Conversions that are flagged (%)")
-        _plain(axes, grid="both")
+        plain(axes, grid="both")
 
     return svg.draw("roc", "ROC curve of the main model on held-out sessions.", paint, width=430, height=430)
 
@@ -223,7 +160,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> str:
         axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
         axes.set_xlabel("Predicted to convert (%)")
         axes.set_ylabel("Converted (%)")
-        _plain(axes, grid="both")
+        plain(axes, grid="both")
 
     return svg.draw(
         "reliability", "Observed against predicted conversion on held-out sessions.", paint, width=430, height=430
@@ -253,7 +190,7 @@ def drift_bars(columns: Sequence[ColumnDrift]) -> str:
         axes.set_ylim(-0.7, len(shown) - 0.3)
         axes.set_xlim(0, max(1.2, 1.12 * max(ratios)))
         axes.set_xlabel("Distance between then and now, in multiples of the threshold")
-        _plain(axes)
+        plain(axes)
 
     return svg.draw(
         "drift", "Drift of each column relative to its threshold.", paint, height=70 + ROW_HEIGHT * len(shown)
@@ -275,17 +212,9 @@ def timing_bars(seconds: dict[str, float]) -> str:
         axes.set_ylim(-0.7, len(seconds) - 0.3)
         axes.set_xlim(0, 1.15 * max(*seconds.values(), 1e-9))
         axes.set_xlabel("Seconds")
-        _plain(axes)
+        plain(axes)
 
     return svg.draw("timings", "Seconds per stage.", paint, height=70 + ROW_HEIGHT * len(seconds))
-
-
-def _plain(axes: "Axes", *, grid: Literal["x", "both"] = "x") -> None:
-    """Only what helps reading: a light grid, no ticks, no box."""
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(length=0)
-    axes.grid(axis=grid)
-    axes.locator_params(axis="x", nbins=6)
 
 
 def _scaled(interval: Interval, factor: float) -> Interval:

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from trimtab.report import charts, words
+from trimtab.report.environment import environment
 from trimtab.report.loop import LoopReport
-from trimtab.types import StageSkipped
 
 # Shown in the table of the page; the summary has them all.
 TABLE_METRICS = ("auc", "average_precision", "log_loss", "brier", "calibration_error", "f1")
@@ -39,7 +38,7 @@ def render_page(report: LoopReport) -> str:
         report: What to show.
     """
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             report=report,
@@ -66,26 +65,3 @@ def _sections(report: LoopReport) -> tuple[Section, ...]:
         Section("retrain", "Retraining", "The new challenger", report.retrain),
         Section("made", "How it was made", "How it was made", report.provenance),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("trimtab.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["skipped"] = lambda value: isinstance(value, StageSkipped)
-    for name in (
-        "integer",
-        "decimal",
-        "percent",
-        "percent_interval",
-        "decimal_interval",
-        "duration",
-        "metric_name",
-        "capital",
-    ):
-        environment.filters[name] = getattr(words, name)
-    return environment
