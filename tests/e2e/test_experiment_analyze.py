@@ -264,7 +264,7 @@ def changed(**columns: object) -> pd.DataFrame:
     return good_units().assign(**columns)  # type: ignore[arg-type]
 
 
-def one_cell(column: str, value: object) -> pd.DataFrame:
+def one_cell(column: str, value: str | None) -> pd.DataFrame:
     table = good_units().astype({column: object})
     table.loc[7, column] = value
     return table

@@ -86,9 +86,14 @@ def units_table(table: Table, layout: Layout, location: str) -> Table:
         BadInput: A column of the layout is absent, or the time is not one.
     """
     outcomes = layout.outcomes
-    needed = (layout.unit, layout.arm, *((layout.time,) if layout.time else ()), *layout.eligible)
+    needed = (
+        layout.unit,
+        *((layout.arm,) if layout.arm else ()),
+        *((layout.time,) if layout.time else ()),
+        *layout.eligible,
+    )
     check_columns(table, needed, location)
-    added = {ARM: table[layout.arm].cast("string")}
+    added = {ARM: table[layout.arm].cast("string") if layout.arm else ibis.literal("")}
     if layout.time:
         added[TIME] = utc(table, layout.time, location)
     table = table.mutate(**added)
@@ -213,8 +218,7 @@ def _read_csv(connection: Any, location: str) -> Table:
 
 
 def _delimiter(path: Path) -> str:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         first = file.readline(1 << 20).decode("utf-8", errors="replace")
     return max(_DELIMITERS, key=first.count)
 

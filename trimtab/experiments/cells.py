@@ -78,7 +78,7 @@ class Layout:
 
     Attributes:
         unit: Column of the unit.
-        arm: Column of the arm.
+        arm: Column of the arm; empty where all units are of one, as in a history.
         time: Column of the exposure's time.
         eligible: Column to the values that take part.
         starts: Rows before it do not count.
