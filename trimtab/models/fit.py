@@ -78,7 +78,7 @@ class Rows:
 
     def take(self, index: Tensor) -> "Rows":
         """Some rows, gathered."""
-        return Rows(self.values[index], self.codes[index], self.label[index])
+        return Rows(*(column.index_select(0, index) for column in (self.values, self.codes, self.label)))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ class PlrMlp(nn.Module):
         size += len(shape.cardinalities) * options.category_embedding
         layers: list[nn.Module] = []
         for _ in range(options.depth):
-            layers += [nn.Linear(size, options.width), nn.SiLU(), nn.Dropout(options.dropout)]
+            layers += [nn.Linear(size, options.width), nn.SiLU()]
+            layers += [nn.Dropout(options.dropout)] if options.dropout else []
             size = options.width
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(size, 1)

@@ -9,7 +9,7 @@ def _plain(module: PeriodicEmbedding, scores: torch.Tensor) -> torch.Tensor:
     """The definition, left to autograd."""
     angles = 2 * math.pi * module.frequencies * scores.unsqueeze(-1)
     waves = torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
-    return torch.relu(module.linear(waves)).flatten(1)
+    return torch.relu(module.linear(waves)).transpose(1, 2).flatten(1)
 
 
 def test_it_is_the_papers_definition() -> None:
