@@ -3,11 +3,13 @@
 Each port is built on first use and imports its adapter then, so that a process loads only what it touches.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from trimtab.errors import BadInput
 from trimtab.ports import (
     Deployer,
     DriftReporter,
@@ -35,7 +37,7 @@ class Runtime:
         self.profile = profile
         self.profile_name = profile_name
         self.progress = progress
-        profile.home.mkdir(parents=True, exist_ok=True)
+        _make(profile.home)
 
     @property
     def home(self) -> Path:
@@ -135,6 +137,19 @@ class Runtime:
         return LocalLauncher(self.home, profile_name=self.profile_name, progress=self.progress)
 
 
+def _make(home: Path) -> None:
+    """Make the state folder, and know that it can be written."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(home, os.W_OK | os.X_OK) else "it cannot be written"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise BadInput(
+            f"the state folder '{home}' cannot be used: {problem}.", remedy="Set TRIMTAB_HOME to a folder of yours."
+        )
+
+
 def load(profile: str = "local", *, progress: Progress = _silent) -> Runtime:
     """The ports of a profile.
 
@@ -143,7 +158,7 @@ def load(profile: str = "local", *, progress: Progress = _silent) -> Runtime:
         progress: Hears how far stages are.
 
     Raises:
-        BadInput: The profile is absent or wrong.
+        BadInput: The profile is absent or wrong, or its state folder cannot be written.
     """
     return Runtime(load_profile(profile), profile_name=profile, progress=progress)
 

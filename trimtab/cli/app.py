@@ -5,12 +5,16 @@ import os
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from trimtab.cli import console
-from trimtab.errors import TrimtabError
+from trimtab.errors import BadInput, TrimtabError
 
 # Command groups in the order that `trimtab --help` shows them; each module has a `register(app)`.
 GROUPS = ("run", "simulate", "validate", "train", "experiment", "pipeline", "serve", "models")
+
+# A path that somebody gave and that cannot be used; other errors of the system (a full disk) are not bad input.
+_WRONG_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 app = typer.Typer(
     name="trimtab",
@@ -27,10 +31,27 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     for group in GROUPS:
         importlib.import_module(f"trimtab.cli.{group}").register(app)
+    as_json = "--json" in arguments
     try:
-        app(args=arguments)
-    except TrimtabError as error:
+        # A person gets typer's own words on a wrong option; a machine gets the same JSON as for every other error.
+        sys.exit(app(args=arguments, standalone_mode=not as_json))
+    except (TrimtabError, OSError, TyperException) as error:
         if os.environ.get("TRIMTAB_DEBUG"):
             raise
-        console.fail(error, as_json="--json" in arguments)
-        sys.exit(error.exit_code)
+        shown = _explained(error)
+        console.fail(shown, as_json=as_json)
+        sys.exit(shown.exit_code)
+
+
+def _explained(error: TrimtabError | OSError | TyperException) -> TrimtabError:
+    """The error as one of Trimtab's."""
+    if isinstance(error, TrimtabError):
+        return error
+    if isinstance(error, TyperException):
+        return BadInput(error.format_message(), remedy="See --help.")
+    kind = BadInput if isinstance(error, _WRONG_PLACE) else TrimtabError
+    place = f"'{error.filename}': " if error.filename else ""
+    return kind(
+        f"{place}{error.strerror or error}.",
+        remedy="Name a place that can be read and written; TRIMTAB_DEBUG=1 shows where this happened.",
+    )

@@ -65,7 +65,7 @@ def fail(error: TrimtabError, *, as_json: bool) -> None:
 
 @contextmanager
 def progress_bars(*, enabled: bool = True) -> Iterator[ports.Progress]:
-    """Show one bar per stage on standard error while the block runs."""
+    """Show one bar per stage on standard error while the block runs, where standard error is a terminal."""
     with Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(bar_width=28),
@@ -74,7 +74,7 @@ def progress_bars(*, enabled: bool = True) -> Iterator[ports.Progress]:
         TextColumn("[dim]{task.fields[note]}"),
         console=err,
         transient=True,
-        disable=not enabled,
+        disable=not (enabled and err.is_terminal),
     ) as bars:
         tasks: dict[str, Any] = {}
 

@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from trimtab.cli import console
+from trimtab.errors import NotFound
 from trimtab.types import ModelVersion
 
 # Metrics that fit a terminal; `--json` has all of them.
@@ -34,6 +35,8 @@ def list_(
     from trimtab import runtime
 
     versions = runtime.load(profile).registry.versions(name or None)
+    if name and not versions:
+        raise NotFound(f"no model '{name}' is registered.", remedy="`trimtab models list` shows those that are.")
     console.emit(versions, as_json=as_json, render=lambda: _render(versions))
 
 

@@ -48,7 +48,7 @@ def _materialize(done: materialize.Result) -> str:
 def _tune(done: tune.Result) -> str:
     if not done.complete:
         return "no trials asked for"
-    return f"{done.complete} trials finished, {done.pruned} pruned; best log loss {done.best_value:.4f}"
+    return f"{done.complete} trials finished so far, {done.pruned} pruned; best log loss {done.best_value:.4f}"
 
 
 def _train(done: train.Result) -> str:
@@ -80,7 +80,8 @@ def _impact(done: impact.Result) -> str:
 def _experiment(done: experiment.Result) -> str:
     if not done.arms:
         return done.reason
-    return f"{done.exposures:,} users served by two versions, {done.outcomes:,} outcomes ({done.requests:,} requests)"
+    served = sum(arm.served for arm in done.arms)
+    return f"{served:,} users served by two versions, {done.outcomes:,} outcomes ({done.requests:,} requests)"
 
 
 def _decide(done: decide.Result) -> str:
@@ -115,12 +116,17 @@ _HEADLINES: dict[str, tuple[type[Any], _Headline]] = {
 
 def headline(stage: str, ports: Ports, *, run: str) -> tuple[str, float | None]:
     """What a finished stage found, in one line, and its duration in seconds; None where it was skipped."""
-    kind, words = _HEADLINES[stage]
+    kind, words = _HEADLINES[_step(stage)]
     try:
         recorded = results.recall(kind, ports, run=run, stage=stage)
     except NotFound as skipped:
         return skipped.message, None
     return words(recorded.result), recorded.seconds
+
+
+def _step(stage: str) -> str:
+    """The step of a stage: the second worker of a search is `tune-1`."""
+    return stage.partition("-")[0]
 
 
 @contextmanager
@@ -157,7 +163,7 @@ def _watch(ports: Ports, runs: dict[str, str], ended: Event) -> None:
 
 def _show_new(ports: Ports, runs: dict[str, str], shown: set[tuple[str, str]]) -> None:
     for run, mark in runs.items():
-        fresh = [path for path in (ports.home / "runs" / run).glob("*.json") if path.stem in _HEADLINES]
+        fresh = [path for path in (ports.home / "runs" / run).glob("*.json") if _step(path.stem) in _HEADLINES]
         for path in sorted(fresh, key=lambda path: path.stat().st_mtime):
             if (run, path.stem) in shown:
                 continue

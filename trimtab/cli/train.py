@@ -1,17 +1,15 @@
 """`trimtab train`: a model from a file or a snapshot, beside its baselines."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from trimtab.cli import console
+from trimtab.cli import choices, console
 from trimtab.errors import BadInput
 from trimtab.ports import Ports
 
-ChoiceT = TypeVar("ChoiceT", bound=str)
 KINDS: tuple[Literal["plr_mlp", "logistic"], ...] = ("plr_mlp", "logistic")
-DEVICES: tuple[Literal["auto", "cpu", "cuda", "hpu"], ...] = ("auto", "cpu", "cuda", "hpu")
 _SHOWN = ("auc", "average_precision", "log_loss", "brier", "calibration_error", "accuracy", "f1")
 
 
@@ -42,8 +40,8 @@ def train(
     from trimtab.steps import train as step
     from trimtab.steps import tune
 
-    chosen = _choice("--kind", kind, KINDS)
-    where = _choice("--device", device, DEVICES)
+    chosen = choices.choice("--kind", kind, KINDS)
+    where = choices.choice("--device", device, choices.DEVICES)
     with console.progress_bars(enabled=not as_json) as progress:
         ports = runtime.load(profile, progress=progress)
         identifier = _snapshot(data, spec, snapshot, ports)
@@ -54,12 +52,6 @@ def train(
             step.Config(identifier, kind=chosen, study=study, seed=seed, device=where, out=out, folds=folds), ports
         )
     console.emit(result, as_json=as_json, render=lambda: _render(result))
-
-
-def _choice(option: str, value: str, allowed: tuple[ChoiceT, ...]) -> ChoiceT:
-    if value not in allowed:
-        raise BadInput(f"{option} '{value}' is not known.", remedy=f"Give one of: {', '.join(allowed)}.")
-    return next(known for known in allowed if known == value)
 
 
 def _snapshot(data: str, spec: str, snapshot: str, ports: Ports) -> str:

@@ -1,5 +1,6 @@
 """Replaces the folder of a report, whole or not at all."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +20,10 @@ def replaced(out: Path, *, marker: str) -> Iterator[Path]:
         marker: A file that every report of this sort holds; a folder without it is somebody's work and stays.
 
     Raises:
-        BadInput: `out` is a file, or a folder that holds something else than a report.
+        BadInput: `out` cannot be replaced, see `require_replaceable`.
     """
     out = out.absolute()
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / marker).is_file()):
-        raise BadInput(
-            f"'{out}' is not a report, so it is not replaced by one.", remedy="Name an empty folder, or a new one."
-        )
+    require_replaceable(out, marker=marker)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         fresh, old = Path(scratch) / "new", Path(scratch) / "old"
@@ -34,3 +32,24 @@ def replaced(out: Path, *, marker: str) -> Iterator[Path]:
         if out.exists():
             out.rename(old)
         fresh.rename(out)
+
+
+def require_replaceable(out: Path, *, marker: str) -> None:
+    """Know that a report can be put at `out`; worth knowing before the work that leads to it.
+
+    Args:
+        out: Folder of the report.
+        marker: A file that every report of this sort holds.
+
+    Raises:
+        BadInput: `out` is a file, a folder that holds something else than a report, or in a place that cannot be
+            written.
+    """
+    out = out.absolute()
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / marker).is_file()):
+        raise BadInput(
+            f"'{out}' is not a report, so it is not replaced by one.", remedy="Name an empty folder, or a new one."
+        )
+    above = next(parent for parent in out.parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise BadInput(f"'{out}' cannot be made in '{above}'.", remedy="Name a folder where you may write.")

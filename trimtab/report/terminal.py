@@ -29,6 +29,7 @@ Part = (
 )
 _STYLES: dict[words.Tone, str] = {"good": "bold green", "bad": "bold red", "neutral": "bold"}
 _TOP_KPIS = 3
+_TOP_FINDINGS = 3
 _SLOWEST = 3
 
 
@@ -65,6 +66,11 @@ def _lines(part: Part) -> list[str]:
             lines = [f"not run: {part.reason}"]
         case DataSection():
             lines = [f"{words.integer(part.rows)} sessions, {words.integer(part.rejected)} in quarantine"]
+            lines += [
+                f"{finding.column or 'rows'}: {finding.message}"
+                for finding in part.findings
+                if finding.severity == "warning"
+            ][:_TOP_FINDINGS]
         case ModelSection():
             lines = [*_model_lines(part), words.winner_sentence(part)]
         case ImpactSection():

@@ -47,3 +47,8 @@ def test_lists_versions_for_machines(home: Path, capsys: pytest.CaptureFixture[s
 def test_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("models", "list") == 0
     assert "No model is registered yet" in capsys.readouterr().out
+
+
+def test_an_unknown_model_is_not_an_empty_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("models", "list", "--name", "nosuch") == 2
+    assert "no model 'nosuch' is registered" in capsys.readouterr().err

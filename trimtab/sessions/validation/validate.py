@@ -1,6 +1,6 @@
 """From a file's content to accepted sessions, quarantine and findings; the order of the checks is decided here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -22,6 +22,8 @@ _SEVERITIES = ("error", "warning", "info")
 # From this share of distinct values on, a column is about people; below it, single cells slipped in.
 _PERSONAL_SHARE = 0.5
 _SAMPLE = 20_000
+# Columns named in one message; a file read with another's spec lacks them all.
+_MOST_NAMED = 8
 
 
 def validate(
@@ -47,7 +49,7 @@ def validate(
         BadInput: A column is absent, or unusable as a whole.
     """
     _require_columns(table, spec)
-    frame, defects = coerce(table, spec, progress=progress)
+    frame, defects = coerce(table, spec, key=key, progress=progress)
     defects += row_defects(frame, spec, defects)
     broken = malformed_defect(table)
     defects += [broken] if broken else []
@@ -139,13 +141,20 @@ def _require_columns(table: Table, spec: DatasetSpec) -> None:
         return
     free = [name for name in table.columns if name not in spec.columns]
     clauses = []
-    for name in absent:
+    for name in absent[:_MOST_NAMED]:
         near = suggestion(name, free).removeprefix("; ")
         clauses.append(f"'{name}'" + (f" ({near})" if near else ""))
     raise BadInput(
-        f"'{table.path}' has no column {', '.join(clauses)}. It has: {', '.join(table.columns)}.",
+        f"'{table.path}' has no column {_listed(clauses, len(absent))}. "
+        f"It has: {_listed(table.columns, len(table.columns))}.",
         remedy=f"Rename the columns in the file or in spec '{spec.name}', or take them out of the spec.",
     )
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    """The first names, and how many more of `count` there are."""
+    shown = ", ".join(names[:_MOST_NAMED])
+    return f"{shown} and {count - _MOST_NAMED} more" if count > _MOST_NAMED else shown
 
 
 def _personal_content(frame: pd.DataFrame, spec: DatasetSpec) -> dict[str, PersonalContent]:
