@@ -1,9 +1,9 @@
 """The quality gate: whether an evaluated model may stand for promotion.
 
 Test rows are a sample, so each check fails only for what chance does not explain; how that is held depends on what is
-asked. The base rate must be beaten beyond doubt. Against another model the paired interval decides, which is narrow even
-for a few hundred rows. The calibration error is never 0 in a sample, so it is held against what a perfectly calibrated
-model would show on as many rows. Segments are many, so each is given its share of the error rate.
+asked. The base rate must be beaten beyond doubt. Against another model the paired interval decides, which is narrow
+even for a few hundred rows. The calibration error is never 0 in a sample, so it is held against what a perfectly
+calibrated model would show on as many rows. Segments are many, so each is given its share of the error rate.
 """
 
 import math
@@ -26,8 +26,8 @@ class Limits:
         must_beat: Baseline whose log loss the model must be below, with its whole interval.
         not_behind: Baselines that the model must not be behind in log loss, with its whole interval.
         calibration_error: Largest calibration error, where chance alone does not show as much.
-        segment_auc_shortfall: How far the AUC within a segment may lie below the AUC of all rows, where chance alone does
-            not show as much.
+        segment_auc_shortfall: How far the AUC within a segment may lie below the AUC of all rows, where chance alone
+            does not show as much.
     """
 
     must_beat: str = "constant"
@@ -124,9 +124,9 @@ def chance_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
     """The calibration error that a perfectly calibrated model stays below, but for once in about 40 test sets.
 
     In each bin the gap between the observed share and the prediction p is then nearly normal with mean 0 and variance
-    p (1 - p) / rows, and the calibration error is the mean of the gaps' sizes, weighted by rows. Its own spread over the
-    bins is added twice. (The idea is that of consistency bars: Broecker and Smith, "Increasing the Reliability of
-    Reliability Diagrams", 2007. Rows are taken as independent.)
+    p (1 - p) / rows, and the calibration error is the mean of the gaps' sizes, weighted by rows. Its standard deviation
+    is added twice. Rows are taken as independent. The idea is that of consistency bars (Broecker and Smith, "Increasing
+    the Reliability of Reliability Diagrams", Weather and Forecasting, 2007).
 
     Args:
         bins: The reliability diagram's bins.

@@ -1,8 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from trimtab.models.evaluate import Confusion, Evaluation, SegmentEvaluation
+from trimtab.models.evaluate import Confusion, Evaluation, ReliabilityBin, SegmentEvaluation
 from trimtab.models.gate import Limits, judge
 from trimtab.types import Interval
 
@@ -68,21 +69,50 @@ def test_a_model_that_was_never_held_against_the_base_rate_fails() -> None:
     assert "not held against" in gate.reasons[0]
 
 
-@pytest.mark.parametrize(("low", "passed"), [(0.02, True), (0.021, False)])
-def test_calibration_fails_where_the_whole_interval_is_above_the_limit(low: float, passed: bool) -> None:
-    error = Interval(0.04, low, 0.06)
-    gate = judge(replace(GOOD, metrics={**GOOD.metrics, "calibration_error": error}), Limits(calibration_error=0.02))
+def _calibration(estimate: float, *, rows: int) -> Evaluation:
+    error = Interval(estimate, 0.0, 0.2)
+    reliability = tuple(ReliabilityBin(share, share, rows // 10) for share in np.linspace(0.05, 0.5, 10))
+    return replace(GOOD, rows=rows, reliability=reliability, metrics={**GOOD.metrics, "calibration_error": error})
+
+
+@pytest.mark.parametrize(
+    ("estimate", "rows", "passed"),
+    [
+        (0.020, 100_000, True),
+        (0.021, 100_000, False),
+        (0.080, 300, True),  # a perfectly calibrated model shows as much on 300 rows
+        (0.095, 300, False),
+    ],
+)
+def test_calibration_fails_above_the_limit_and_above_what_chance_shows(
+    estimate: float, rows: int, passed: bool
+) -> None:
+    gate = judge(_calibration(estimate, rows=rows))
     assert gate.passed is passed
     check = next(check for check in gate.checks if check.name == "calibrated")
-    assert (check.actual, check.threshold) == (low, 0.02)
+    assert check.actual == estimate
+    assert check.threshold == pytest.approx(0.02 if rows > 300 else 0.0896, abs=0.0001)
+
+
+def test_a_gap_that_may_be_one_is_not_called_none() -> None:
+    gate = judge(replace(GOOD, log_loss_gap={**GOOD.log_loss_gap, "logistic": Interval(0.1, -0.001, 0.2)}))
+    assert "is not clearly behind the baseline" in gate.checks[1].reason
+    assert "is not behind the baseline" in judge(GOOD).checks[1].reason
 
 
 def test_the_worst_segment_decides_and_is_named() -> None:
-    segments = (_segment("mobile", Interval(0.80, 0.76, 0.84)), _segment("tablet", Interval(0.60, 0.50, 0.70)))
+    segments = (_segment("mobile", Interval(0.80, 0.76, 0.84)), _segment("tablet", Interval(0.60, 0.55, 0.65)))
     gate = judge(replace(GOOD, segments=segments))
     assert not gate.passed
-    assert "device = tablet (500 rows) 0.600 [0.500, 0.700]" in gate.reasons[0]
-    assert judge(replace(GOOD, segments=segments), Limits(segment_auc_shortfall=0.2)).passed
+    assert "device = tablet (500 rows) 0.600 [0.550, 0.650]" in gate.reasons[0]
+    assert judge(replace(GOOD, segments=segments), Limits(segment_auc_shortfall=0.3)).passed
+
+
+def test_a_segment_may_lack_what_chance_explains_among_so_many() -> None:
+    doubtful = _segment("tablet", Interval(0.70, 0.57, 0.83))  # 2.26 standard errors below the AUC of all rows
+    assert not judge(replace(GOOD, segments=(doubtful,))).passed
+    others = tuple(_segment(f"other {number}", Interval(0.85, 0.72, 0.98)) for number in range(9))
+    assert judge(replace(GOOD, segments=(doubtful, *others))).passed
 
 
 def test_segments_that_nobody_could_judge_do_not_count() -> None:
