@@ -305,27 +305,49 @@ def test_bad_rows_go_to_quarantine_with_every_reason(workshop: Workshop) -> None
 
 
 def test_quarantine_shows_no_personal_data(workshop: Workshop) -> None:
-    table = with_cells("errors", {3: "write to ann@example.org", 4: "+49 170 1234567"})
+    said = {3: "write to ann@example.org", 4: "+49 170 1234567", 5: "d'arcy.o'neill@example.org"}
+    table = with_cells("errors", said)
     table["mail"] = [f"person{number}@example.org" for number in range(ROWS)]
     table["phone"] = "x"
     lines = table.to_csv(index=False).splitlines()
     lines[9] = "s8,user-8,ben@example.org"
     result = workshop.result(workshop.text("\n".join(lines)), workshop.spec())
-    assert result.rejected == 3
+    assert result.rejected == 4
     written = Path(result.quarantine).read_text() + json.dumps([finding.message for finding in result.findings])
-    for secret in ("ann@", "1234567", "person1", "user-", "ben@"):
+    for secret in ("ann@", "1234567", "person1", "user-", "ben@", "neill@"):
         assert secret not in written
     assert {finding.column for finding in result.findings if finding.check == "personal"} == {"", "mail", "phone"}
+
+
+def test_an_error_shows_no_personal_data(workshop: Workshop) -> None:
+    mails = [f"person{number}@example.org" for number in range(ROWS)]
+    for role in ({"role": "kpi", "direction": "lower", "layer": "backend"},
+                 {"role": "attribute", "kind": "numeric", "personal": True}):  # fmt: skip
+        code, _, err = workshop.run(workshop.data(good_sessions().assign(mail=mails)), workshop.spec(mail=role))
+        assert code == 2
+        assert "is not a number" in err
+        assert "person0" not in err
 
 
 def test_a_stopped_run_leaves_the_quarantine(workshop: Workshop) -> None:
     table = with_cells("lcp_ms", dict.fromkeys(range(40), "slow"))
     code, _, err = workshop.run(workshop.data(table), workshop.spec())
     assert code == 2
-    path = workshop.home / "quarantine" / "sessions.csv"
+    (path,) = (workshop.home / "quarantine").glob("sessions-*.csv")
     assert str(path) in " ".join(err.split()).replace(" ", "") or str(path) in err
     assert len(pd.read_csv(path)) == 40
     assert not (workshop.home / "snapshots").exists()
+
+
+def test_a_file_of_the_same_name_elsewhere_has_a_quarantine_of_its_own(workshop: Workshop) -> None:
+    first = workshop.result(workshop.data(with_cells("lcp_ms", {0: "slow"})), workshop.spec())
+    (workshop.folder / "elsewhere").mkdir()
+    other = workshop.folder / "elsewhere" / "sessions.csv"
+    with_cells("lcp_ms", {1: "slow"}).to_csv(other, index=False)
+    second = workshop.result(other, workshop.spec())
+    again = workshop.result(workshop.data(with_cells("lcp_ms", {2: "slow"})), workshop.spec())
+    assert (pd.read_csv(second.quarantine)["row"].tolist(), again.quarantine) == ([3], first.quarantine)
+    assert pd.read_csv(first.quarantine)["row"].tolist() == [4]
 
 
 def test_lines_are_counted_as_an_editor_does(workshop: Workshop) -> None:

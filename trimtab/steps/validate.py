@@ -1,5 +1,7 @@
 """Read a file, judge it, keep what is good as a snapshot and what is bad in quarantine."""
 
+import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +98,10 @@ def run(config: Config, ports: Ports) -> Result:
 
 def _write_quarantine(validated: Validated, config: Config, home: Path) -> str:
     """Write the rejected rows in one move; returns the path, or nothing where there are none."""
-    stem = re.sub(r"[^\w.-]+", "-", Path(config.data).stem)
-    path = Path(config.quarantine) if config.quarantine else home / "quarantine" / f"{stem}.csv"
+    path = Path(config.quarantine) if config.quarantine else _place(Path(config.data), home)
     if not validated.rejected and not path.is_file():
         return ""
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Without a bad row the file of an earlier version of the data is overwritten too: it must not mislead.
@@ -111,3 +112,10 @@ def _write_quarantine(validated: Validated, config: Config, home: Path) -> str:
             f"the quarantine file '{path}' cannot be written: {error.strerror}.", remedy="Choose another place."
         ) from error
     return str(path) if validated.rejected else ""
+
+
+def _place(data: Path, home: Path) -> Path:
+    """Where rejected rows of a file go: named after it, and apart from those of a file of that name elsewhere."""
+    name = re.sub(r"[^\w.-]+", "-", data.stem)
+    folder = hashlib.sha256(str(data.absolute().parent).encode()).hexdigest()[:8]
+    return home / "quarantine" / f"{name}-{folder}.csv"

@@ -18,6 +18,7 @@ from trimtab.errors import BadInput
 from trimtab.sessions.load import Table
 from trimtab.sessions.spec import (
     AttributeColumn,
+    Column,
     DatasetSpec,
     IgnoredColumn,
     KpiColumn,
@@ -27,6 +28,7 @@ from trimtab.sessions.spec import (
     ValueColumn,
 )
 from trimtab.sessions.validation.findings import Defect
+from trimtab.sessions.validation.quarantine import mask_details
 
 _NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
 _ZONE = r"(?:[zZ]|[+-]\d{2}:?(?:\d{2})?)$"
@@ -41,13 +43,18 @@ Cells = tuple[pd.Series, Defect | None]
 
 
 def coerce(
-    table: Table, spec: DatasetSpec, *, progress: Callable[[int, int], None] = lambda _done, _total: None
+    table: Table,
+    spec: DatasetSpec,
+    *,
+    key: bytes,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[pd.DataFrame, list[Defect]]:
     """Read each column of the spec as its type.
 
     Args:
         table: The file's content; its columns are known to be there.
         spec: What the columns mean.
+        key: Key of the pseudonyms that an error shows in place of personal data.
         progress: Hears how many of how many columns are read.
 
     Returns:
@@ -71,22 +78,24 @@ def coerce(
             )
         columns[name] = series
         if defect is not None:
-            _require_mostly_readable(defect, series, table, column.role)
+            _require_mostly_readable(defect, series, table, column, key)
             defects.append(defect)
         progress(done, len(wanted))
     return pd.DataFrame(columns), defects
 
 
-def _require_mostly_readable(defect: Defect, series: pd.Series, table: Table, role: str) -> None:
+def _require_mostly_readable(defect: Defect, series: pd.Series, table: Table, column: Column, key: bytes) -> None:
     """Where most values of a column cannot be read, the column is at fault and not its rows."""
     present = int(series.notna().sum()) + len(defect.rows)
     if len(defect.rows) <= _MOSTLY * present:
         return
     line = table.lines()[table.records[defect.rows[0]]]
+    personal = isinstance(column, AttributeColumn) and column.personal
+    shown = mask_details([defect], personal=frozenset({defect.column} if personal else ()), key=key)[0]
     raise BadInput(
-        f"column '{defect.column}' ({role}) of '{table.path}': {len(defect.rows):,} of its {present:,} values "
-        f"cannot be read, the first in {'line' if table.delimiter else 'row'} {line}: {defect.details[0]}.",
-        remedy=_remedy(defect, role),
+        f"column '{defect.column}' ({column.role}) of '{table.path}': {len(defect.rows):,} of its {present:,} values "
+        f"cannot be read, the first in {'line' if table.delimiter else 'row'} {line}: {shown.details[0]}.",
+        remedy=_remedy(defect, column.role),
     )
 
 

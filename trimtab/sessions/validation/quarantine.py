@@ -13,7 +13,8 @@ from trimtab.sessions.load import Table
 from trimtab.sessions.privacy import mask, pseudonym
 from trimtab.sessions.validation.findings import Defect, Finding
 
-_QUOTED = re.compile(r"'([^']*)'")
+# To the last quotation mark: a value may hold one itself, as in o'neill@example.org.
+_QUOTED = re.compile(r"'(.*)'", re.DOTALL)
 _MOST_SHOWN = 3
 
 
