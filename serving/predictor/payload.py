@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trimtab.errors import BadInput
+from trimtab.models.encode import category_text
 from trimtab.sessions.inputs import ModelInputs
 
 MAX_INSTANCES = 10_000  # rows of one request: about 5 MB of JSON, and below a second of work
@@ -124,12 +125,13 @@ def _categories(name: str, values: Sequence[object]) -> np.ndarray:
         if value is not None and not isinstance(value, str | int | float):
             raise BadInput(f"'{name}' of instance {position} is {_shown(value)}, not text or null.")
     column = np.empty(len(values), dtype=object)
-    column[:] = values
+    column[:] = [category_text(value).strip() or None for value in values]
     return column
 
 
 def _unit(value: object) -> str | None:
-    return None if value is None or isinstance(value, dict | list) else str(value)
+    """A unit's id as text, as validation reads it: trimmed, and 17.0 is 17."""
+    return None if value is None or isinstance(value, dict | list) else category_text(value).strip() or None
 
 
 def _time(name: str, value: object) -> datetime | None:

@@ -158,13 +158,15 @@ def learn_encoder(frame: pd.DataFrame, inputs: ModelInputs) -> Encoder:
 
 
 def category_text(value: object) -> str:
-    """A category as text: missing is empty, and 3, 3.0 and "3" are one category.
+    """A category as text: missing is empty; 3, 3.0 and "3" are one category, and so are true and "true".
 
-    >>> category_text(3.0), category_text("mobile"), category_text(None)
-    ('3', 'mobile', '')
+    >>> category_text(3.0), category_text(True), category_text("mobile"), category_text(None)
+    ('3', 'true', 'mobile', '')
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()  # as validation writes truth values
     if value is None or value is pd.NA or value != value:  # noqa: PLR0124
         return MISSING
     if isinstance(value, (float, np.floating)) and float(value).is_integer():

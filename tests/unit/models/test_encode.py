@@ -109,3 +109,12 @@ def test_hiding_reaches_a_small_share() -> None:
     hidden = hide_codes(codes, np.random.default_rng(0), share=0.01)
     assert 0.005 < (hidden == UNKNOWN).mean() < 0.015
     assert (codes == 1).all()
+
+
+def test_a_truth_value_is_the_category_that_validation_made_of_it() -> None:
+    learned = learn_encoder(_frame().assign(device=["true", "false"] * 30), INPUTS)
+    asked = _frame(2).assign(device=[True, False])
+    _, codes = learned.encode(asked)
+    np.testing.assert_array_equal(codes[:, 0], learned.encode(asked.assign(device=["true", "false"]))[1][:, 0])
+    assert UNKNOWN not in codes[:, 0]
+    np.testing.assert_array_equal(codes, learned.encode_rows(as_requests(asked))[1])

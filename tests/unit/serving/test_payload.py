@@ -54,6 +54,18 @@ def test_takes_units_and_times_where_they_are_given() -> None:
     assert (batch.units, batch.times) == (("17",), (datetime(2026, 3, 1, 12, tzinfo=UTC),))
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"), [(True, "true"), (False, "false"), (3.0, "3"), (3, "3"), (" mobile ", "mobile"), ("", None)]
+)
+def test_reads_a_category_as_validation_does(sent: object, read: str | None) -> None:
+    assert batch_of(_columns(device=[sent]), INPUTS).frame["device"].tolist() == [read]
+
+
+@pytest.mark.parametrize(("sent", "unit"), [(17.0, "17"), (" u17 ", "u17"), ("", None), ({}, None)])
+def test_reads_a_unit_as_validation_does(sent: object, unit: str | None) -> None:
+    assert batch_of(_columns(user_id=[sent]), INPUTS, unit="user_id").units == (unit,)
+
+
 def test_takes_history_only_where_it_is_complete() -> None:
     history: dict[str, Sequence[object]] = {name: [1.0] for name in INPUTS.history}
     assert set(INPUTS.history) <= set(batch_of(_columns(**history), INPUTS).frame)
