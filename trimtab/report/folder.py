@@ -13,7 +13,8 @@ from trimtab.errors import BadInput
 def replaced(out: Path, *, marker: str) -> Iterator[Path]:
     """A new folder to write into, which takes the place of `out` when the block ends.
 
-    A reader of `out` never sees a report that is half written; a failure leaves the earlier report as it was.
+    A reader of `out` never sees a report that is half written; a failure leaves the earlier report as it was. Between
+    the two renames there is no report for a moment: no system call that all systems have exchanges two folders.
 
     Args:
         out: Folder of the report; what was in it is replaced.
@@ -31,7 +32,12 @@ def replaced(out: Path, *, marker: str) -> Iterator[Path]:
         yield fresh
         if out.exists():
             out.rename(old)
-        fresh.rename(out)
+        try:
+            fresh.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
 
 
 def require_replaceable(out: Path, *, marker: str) -> None:

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from trimtab.errors import BadInput
+from trimtab.report.folder import replaced
 from trimtab.report.loop import DataSection
 from trimtab.report.publish import publish
 from trimtab.testing.reports import skipped_report
@@ -32,6 +33,15 @@ def test_a_failure_leaves_the_report_before_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="object has no attribute"):
         publish(broken, out)
     assert (out / "index.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["latest"]
+
+
+def test_the_report_before_comes_back_where_the_new_one_cannot_take_its_place(tmp_path: Path) -> None:
+    out = tmp_path / "latest"
+    publish(skipped_report(), out)
+    with pytest.raises(FileNotFoundError), replaced(out, marker="summary.json") as fresh:
+        fresh.rmdir()
+    assert (out / "index.html").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["latest"]
 
 
