@@ -4,7 +4,6 @@ What is saved is what was trained and what is served: a folder with a JSON manif
 is code, so loading it runs none.
 """
 
-import os
 import pickle
 import shutil
 import tempfile
@@ -178,7 +177,7 @@ class ConversionModel:
         return ConversionModel(manifest, self.preprocessor, self.network)
 
     def save(self, folder: Path) -> Path:
-        """Write the model; the folder appears whole or not at all, and replaces an older one.
+        """Write the model; the folder is never seen half written, and replaces an older one.
 
         Returns:
             The folder.
@@ -192,10 +191,11 @@ class ConversionModel:
             tensors = {"preprocessor": self.preprocessor.state_dict(), "network": self.network.state_dict()}
             torch.save(tensors, part / WEIGHTS)
             if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(part, folder)  # noqa: PTH105 (a folder, atomically)
+                folder.rename(part.with_suffix(".old"))
+            part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(part.with_suffix(".old"), ignore_errors=True)
         return folder
 
     @staticmethod
