@@ -10,11 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import ceil, isfinite, sqrt
-from typing import Any
 
 import ibis
 
-from trimtab.adapters.ibis_sums import Sums, WrongValue, aggregates, cancelled, centres, moments_of, value_of
+from trimtab.adapters.ibis_sums import (
+    Sums,
+    WrongValue,
+    aggregates,
+    centres,
+    incomplete,
+    missing_of,
+    moments_of,
+    treated_aggregates,
+    value_of,
+)
 from trimtab.adapters.ibis_tables import (
     ARM,
     MIXED,
@@ -31,9 +40,12 @@ from trimtab.adapters.ibis_tables import (
 )
 from trimtab.errors import BadInput
 from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck
+from trimtab.experiments.moments import Moments
 from trimtab.experiments.quantiles import QuantileSummary, order_statistics
 
-_EXACT_UNITS = 1_000_000  # Of more units than these, a hashed sample of about so many is checked for repeats.
+# Up to so many rows every unit is checked for repeats; of more, a hashed sample of about so many units.
+_EXACT_ROWS, _SAMPLED_UNITS = 1_000_000, 250_000
+KEY = "__key"
 _MISSING = "(missing)"
 
 
@@ -89,7 +101,7 @@ class IbisMetricTable:
         check = UnitCheck(rows, int(empty["unit"] or 0), int(empty["arm"] or 0))
         if layout.outcomes is not None:
             return self._joined_check(check, layout)
-        every = ceil(rows / _EXACT_UNITS)
+        every = 1 if rows <= _EXACT_ROWS else ceil(rows / _SAMPLED_UNITS)
         known = table.filter(unit.notnull(), table[ARM].notnull())
         if every > 1:  # All rows of a unit share its hash, so repeats stay together.
             known = known.filter(unit.hash() % every == 0)
@@ -105,10 +117,10 @@ class IbisMetricTable:
             examples = tuple(str(row["unit"]) for row in run(shown, self._location))
         return replace(
             check,
-            repeated=int(found["repeated"]) * max(every, 1),
-            mixed=int(found["mixed"] or 0) * max(every, 1),
+            repeated=int(found["repeated"]) * every,
+            mixed=int(found["mixed"] or 0) * every,
             examples=examples,
-            checked_share=1 / max(every, 1),
+            checked_share=1 / every,
         )
 
     def _joined_check(self, check: UnitCheck, layout: Layout) -> UnitCheck:
@@ -146,26 +158,30 @@ class IbisMetricTable:
         table = self._keyed(by)
         for request in requests:
             self._check(table, request)
-        groups = self._sums(table, requests, centred=False)
-        again = [request for request in requests if any(cancelled(request, sums) for sums in groups.values())]
-        centred = self._sums(table, again, centred=True) if again else {}
+        plain = self._sums(table, requests, treated=False)
+        again = [request for request in requests if any(incomplete(request, sums) for sums in plain.values())]
+        treated = self._sums(table, again, treated=True) if again else {}
         return [
-            Cell(
-                arm,
-                key,
-                int(sums["units"]),
-                {
-                    request.metric: self._moments(request, centred[arm, key] if request in again else sums, sums)
-                    for request in requests
-                },
-                {
-                    column: int(sums["units"]) - int(sums[f"{request.metric}|known|{column}"])
-                    for request in requests
-                    for column in request.columns
-                },
-            )
-            for (arm, key), sums in sorted(groups.items())
+            self._cell(key, sums, requests, {request.metric: treated[key] for request in again})
+            for key, sums in sorted(plain.items())
         ]
+
+    def _cell(
+        self, key: tuple[str, str], plain: Sums, requests: Sequence[Request], treated: Mapping[str, Sums]
+    ) -> Cell:
+        moments: dict[str, Moments] = {}
+        missing: dict[str, int] = {}
+        for request in requests:
+            sums = treated.get(request.metric, plain)
+            try:
+                moments[request.metric] = moments_of(request, sums, plain)
+            except WrongValue as wrong:
+                raise BadInput(
+                    f"column '{wrong.column}' of '{self._location}' {wrong.problem} (metric '{request.metric}').",
+                    remedy=wrong.remedy,
+                ) from wrong
+            missing |= missing_of(request, sums)
+        return Cell(*key, int(plain["units"]), moments, missing)
 
     def limits(self, column: str, quantiles: Sequence[float]) -> tuple[float, ...]:
         """Quantiles of a column over all arms together."""
@@ -205,32 +221,20 @@ class IbisMetricTable:
     def _keyed(self, by: Key | None) -> Table:
         table = self._units
         if by is None:
-            return table.mutate(__key=ibis.literal(""))
+            return table
         if by.day:
-            return table.mutate(__key=table[TIME].date().cast("string"))
+            return table.mutate(**{KEY: table[TIME].date().cast("string")})
         check_columns(table, (by.column,), self._location)
-        return table.mutate(__key=table[by.column].cast("string").fill_null(_MISSING))
+        return table.mutate(**{KEY: table[by.column].cast("string").fill_null(_MISSING)})
 
-    def _sums(self, table: Table, requests: Sequence[Request], *, centred: bool) -> dict[tuple[str, str], Sums]:
-        around: Mapping[str, Any] = {}
-        if centred:
-            means = table.group_by([ARM, "__key"]).aggregate(**centres(table, requests))
-            around = {name: name for name in means.columns}
-            table = table.inner_join(means, [ARM, "__key"])
-        rows = run(
-            table.group_by([ARM, "__key"]).aggregate(**aggregates(table, requests, centred=bool(around))),
-            self._location,
-        )
-        return {(row[ARM], row["__key"]): row for row in rows}
-
-    def _moments(self, request: Request, sums: Sums, checked: Sums) -> Any:
-        try:
-            return moments_of(request, sums, checked)
-        except WrongValue as wrong:
-            raise BadInput(
-                f"column '{wrong.column}' of '{self._location}' {wrong.problem} (metric '{request.metric}').",
-                remedy=wrong.remedy,
-            ) from wrong
+    def _sums(self, table: Table, requests: Sequence[Request], *, treated: bool) -> dict[tuple[str, str], Sums]:
+        keys = [name for name in (ARM, KEY) if name in table.columns]
+        if treated:
+            means = table.group_by(keys).aggregate(**centres(table, requests))
+            table = table.inner_join(means, keys)
+        wanted = treated_aggregates(table, requests) if treated else aggregates(table, requests)
+        rows = run(table.group_by(keys).aggregate(**wanted), self._location)
+        return {(row[ARM], row.get(KEY, "")): row for row in rows}
 
     def _check(self, table: Table, request: Request) -> None:
         """Refuse columns that are absent or hold no numbers."""

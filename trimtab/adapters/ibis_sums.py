@@ -28,58 +28,65 @@ class WrongValue(Exception):
 
 def value_of(table: Expression, column: str, missing: MissingRule, *, cap: float | None = None) -> Expression:
     """A column as floating-point numbers, with missing values and large ones treated as the metric says."""
-    raw = table[column]
-    if missing != "refuse" and raw.type().is_floating():
-        raw = ibis.ifelse(raw.isnan(), ibis.null(raw.type()), raw)
-    value = raw.cast("float64")
+    value = _without_nan(table[column]).cast("float64") if missing != "refuse" else table[column].cast("float64")
     if missing == "zero":
         value = value.fill_null(0.0)
     return value if cap is None else ibis.ifelse(value > cap, cap, value)
 
 
-def aggregates(table: Expression, requests: Sequence[Request], *, centred: bool) -> dict[str, Expression]:
-    """Counts, sums, and sums of products of every request; around the columns `...|centre|...` where `centred`."""
+def aggregates(table: Expression, requests: Sequence[Request]) -> dict[str, Expression]:
+    """Counts, sums, and sums of products of every request, of the plain values.
+
+    This is all that most data need, and as little as an engine can do. `incomplete` tells where it was not enough.
+    """
     found: dict[str, Expression] = {"units": table.count()}
     for request in requests:
-        values = _values(table, request)
-        kept = _kept(request, values)
-        found[_name(request, "n")] = table.count() if kept is None else kept.sum()
+        values = _values(table, request, treated=False)
+        found[_name(request, "n")] = table.count()
         for column in request.columns:
             found[_name(request, "known", column)] = table[request.source(column)].count()
-            if centred:
-                centre = table[_name(request, "centre", column)]
-                found[_name(request, "centre", column)] = centre.max()
-                values[column] = values[column] - centre
-            found[_name(request, "sum", column)] = values[column].sum(where=kept)
-        for left, right in combinations_with_replacement(request.columns, 2):
-            found[_name(request, "product", left, right)] = (values[left] * values[right]).sum(where=kept)
-        if request.binary:
+        found |= _products(request, values, None)
+        if request.binary and not _whole(table[request.source(request.outcomes[0])]):
             outcome = values[request.outcomes[0]]
             found[_name(request, "least")], found[_name(request, "most")] = outcome.min(), outcome.max()
     return found
 
 
+def treated_aggregates(table: Expression, requests: Sequence[Request]) -> dict[str, Expression]:
+    """The same with missing values treated, around the columns of `centres`, which the table must hold."""
+    found: dict[str, Expression] = {"units": table.count()}
+    for request in requests:
+        values = _values(table, request, treated=True)
+        kept = _kept(request, values)
+        found[_name(request, "n")] = table.count() if kept is None else kept.sum()
+        for column in request.columns:
+            found[_name(request, "known", column)] = _without_nan(table[request.source(column)]).count()
+            centre = table[_name(request, "centre", column)]
+            found[_name(request, "centre", column)] = centre.max()
+            values[column] = values[column] - centre
+        found |= _products(request, values, kept)
+    return found
+
+
 def centres(table: Expression, requests: Sequence[Request]) -> dict[str, Expression]:
-    """Mean of every column of the requests, under the names that `aggregates` looks for."""
+    """Mean of every column of the requests, under the names that `treated_aggregates` looks for."""
     found = {}
     for request in requests:
-        values = _values(table, request)
+        values = _values(table, request, treated=True)
         kept = _kept(request, values)
         for column in request.columns:
             found[_name(request, "centre", column)] = values[column].mean(where=kept)
     return found
 
 
-def cancelled(request: Request, sums: Sums) -> bool:
-    """Whether plain sums may have lost digits of a variance."""
-    n = sums[_name(request, "n")] or 0
-    for column in request.columns if n > 1 and not request.binary else ():
-        total, square = sums[_name(request, "sum", column)], sums[_name(request, "product", column, column)]
-        if total is not None and isfinite(total):
-            level = total * total / n
-            if level > 0 and not square - level > _CANCELLED * level:
-                return True
-    return False
+def incomplete(request: Request, sums: Sums) -> bool:
+    """Whether plain sums are not enough: values are missing that may be, or digits of a variance may be lost."""
+    forgiving = request.columns if request.missing != "refuse" else request.covariates
+    if any(sums[_name(request, "known", column)] < sums["units"] for column in forgiving):
+        return True
+    if forgiving and not all(isfinite(sums[_name(request, "sum", column)] or 0.0) for column in forgiving):
+        return True
+    return not request.binary and any(_cancelled(request, column, sums) for column in request.columns)
 
 
 def moments_of(request: Request, sums: Sums, checked: Sums) -> Moments:
@@ -87,7 +94,7 @@ def moments_of(request: Request, sums: Sums, checked: Sums) -> Moments:
 
     Args:
         request: What was asked for.
-        sums: What was summed, plain or centred.
+        sums: What was summed, plain or treated.
         checked: The plain sums, whose counts and extremes are checked.
 
     Raises:
@@ -108,21 +115,52 @@ def moments_of(request: Request, sums: Sums, checked: Sums) -> Moments:
     comoment = products - np.outer(totals, totals) / n
     np.fill_diagonal(comoment, np.maximum(np.diag(comoment), 0.0))  # Rounding of a column that does not vary.
     if request.binary:
-        _check_binary(request, checked, totals[0], products[0, 0])
+        outcome = request.outcomes[0]
+        total, squares = checked[_name(request, "sum", outcome)], checked[_name(request, "product", outcome, outcome)]
+        _check_binary(request, checked, total or 0.0, squares or 0.0)
     return Moments(request.columns, n, around + totals / n, comoment)
 
 
-def _values(table: Expression, request: Request) -> dict[str, Expression]:
+def missing_of(request: Request, sums: Sums) -> dict[str, int]:
+    """Units without a value, by column."""
+    return {column: int(sums["units"]) - int(sums[_name(request, "known", column)]) for column in request.columns}
+
+
+def _products(request: Request, values: dict[str, Expression], kept: Expression | None) -> dict[str, Expression]:
+    found = {_name(request, "sum", column): values[column].sum(where=kept) for column in request.columns}
+    for left, right in combinations_with_replacement(request.columns, 2):
+        found[_name(request, "product", left, right)] = (values[left] * values[right]).sum(where=kept)
+    return found
+
+
+def _values(table: Expression, request: Request, *, treated: bool) -> dict[str, Expression]:
     """Covariates of a unit without history count as 0: any fixed function of the past leaves the effect unbiased."""
     return {
         column: value_of(
             table,
             request.source(column),
-            request.missing if column in request.outcomes else "zero",
+            "refuse" if not treated else request.missing if column in request.outcomes else "zero",
             cap=request.caps.get(column),
         )
         for column in request.columns
     }
+
+
+def _cancelled(request: Request, column: str, sums: Sums) -> bool:
+    n, total = sums[_name(request, "n")], sums[_name(request, "sum", column)]
+    if n < 2 or total is None or not isfinite(total):
+        return False
+    level = total * total / n
+    return bool(level > 0 and not sums[_name(request, "product", column, column)] - level > _CANCELLED * level)
+
+
+def _whole(column: Expression) -> bool:
+    return bool(column.type().is_integer() or column.type().is_boolean())
+
+
+def _without_nan(column: Expression) -> Expression:
+    """Not-a-number is how some files write a missing value."""
+    return ibis.ifelse(column.isnan(), ibis.null(column.type()), column) if column.type().is_floating() else column
 
 
 def _kept(request: Request, values: dict[str, Expression]) -> Expression | None:
@@ -151,12 +189,16 @@ def _check_known(request: Request, sums: Sums) -> None:
 
 
 def _check_binary(request: Request, sums: Sums, total: float, squares: float) -> None:
-    """0 and 1 are the only numbers between 0 and 1 that equal their squares."""
-    least, most = sums[_name(request, "least")], sums[_name(request, "most")]
-    if least < 0 or most > 1 or abs(total - squares) > 1e-9 * max(total, 1.0):
+    """0 and 1 are the only whole numbers, and the only ones from 0 to 1, that equal their squares.
+
+    So equal sums of values and squares tell, for a column of whole numbers or one within those limits.
+    """
+    least, most = sums.get(_name(request, "least")), sums.get(_name(request, "most"))
+    outside = least is not None and most is not None and (least < 0 or most > 1)
+    if outside or abs(total - squares) > 1e-9 * max(total, 1.0):
         raise WrongValue(
             request.outcomes[0],
-            f"holds values from {least:g} to {most:g}, but a binary metric has 0 and 1 only",
+            "holds other values than 0 and 1, but a binary metric has 0 and 1 only",
             "Declare it as a mean, or give a column of 0 and 1.",
         )
 

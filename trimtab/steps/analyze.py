@@ -47,6 +47,19 @@ def run(config: Config, ports: Ports) -> Result:
     Raises:
         BadInput: The data or the rules are wrong; the message says where.
     """
+    return judged(config, ports)[1]
+
+
+def judged(config: Config, ports: Ports) -> tuple[ExperimentSpec, Analysis]:
+    """An experiment's analysis with the rules that were applied, completed by what the flags and the data say.
+
+    Args:
+        config: The configuration.
+        ports: The ports.
+
+    Raises:
+        BadInput: The data or the rules are wrong; the message says where.
+    """
     if bool(config.data) == bool(config.aggregates):
         raise BadInput("give either a file with one row per unit, or --aggregates.", remedy="Not both, not neither.")
     base = load_experiment(config.spec) if config.spec else None
@@ -57,7 +70,7 @@ def run(config: Config, ports: Ports) -> Result:
         spec, material = read_aggregates(config.aggregates, spec)
     else:
         material = _read(spec, config.data, folder, ports)
-    return analyse(spec, material, declared=_declared(config.spec, base, spec))
+    return spec, analyse(spec, material, declared=_declared(config.spec, base, spec))
 
 
 def _declared(path: str, base: ExperimentSpec | None, spec: ExperimentSpec) -> Declared:
@@ -87,15 +100,15 @@ def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Materi
         raise BadInput(f"'{data}' has no rows that count.", remedy="Check the file, and the spec's dates and segments.")
     tick("units")
     caps = _caps(spec, table)
-    requests = _requests(spec, caps)
+    wanted = requests(spec, caps)
     segments = {}
     for attribute, key in keys.items():
-        segments[attribute] = table.cells(requests, by=key)
+        segments[attribute] = table.cells(wanted, by=key)
         tick(attribute)
-    days = table.cells(requests, by=Key(spec.time, day=True)) if spec.time else []
+    days = table.cells(wanted, by=Key(spec.time, day=True)) if spec.time else []
     if spec.time:
         tick("days")
-    cells = next(iter(segments.values()), days) or table.cells(requests)
+    cells = next(iter(segments.values()), days) or table.cells(wanted)
     tick("arms")
     return Material(
         data=data,
@@ -131,9 +144,12 @@ def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:
     return Layout(spec.unit, spec.arm, spec.time, spec.eligible, spec.starts, spec.ends, join)
 
 
-def _requests(spec: ExperimentSpec, caps: Mapping[str, Mapping[str, float]]) -> list[Request]:
+def requests(spec: ExperimentSpec, caps: Mapping[str, Mapping[str, float]] | None = None) -> list[Request]:
+    """The moments that the metrics need; caps by metric and column."""
     return [
-        _request(name, spec, caps.get(name, {})) for name, metric in spec.metrics.items() if metric.kind != "quantile"
+        _request(name, spec, (caps or {}).get(name, {}))
+        for name, metric in spec.metrics.items()
+        if metric.kind != "quantile"
     ]
 
 

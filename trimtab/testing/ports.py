@@ -11,7 +11,7 @@ from trimtab.adapters.files import FileSnapshotStore
 from trimtab.adapters.inference import records
 from trimtab.errors import NotFound
 from trimtab.models.bundle import ConversionModel
-from trimtab.ports import DriftReporter, EventLog, Ports, SnapshotStore
+from trimtab.ports import DriftReporter, EventLog, Ports, SnapshotStore, Warehouse
 from trimtab.types import Endpoint, ModelVersion
 
 
@@ -100,6 +100,13 @@ class StepPorts:
     def events(self) -> EventLog:
         """The event log in the home."""
         return FileEventLog(str(self.home / "events"))
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """Tables of files, by DuckDB."""
+        from trimtab.adapters.ibis import IbisWarehouse
+
+        return IbisWarehouse()
 
     @property
     def deployer(self) -> InProcessArms:
