@@ -83,17 +83,17 @@ def absolute_text(metric: MetricResult, effect: Effect) -> tuple[str, str]:
 
 
 def p_value(number: float) -> str:
-    """A p-value with two digits that count, and a floor.
+    """A p-value with three digits that count, and a floor.
 
     >>> p_value(0.00155), p_value(0.287), p_value(1e-9)
-    ('p = 0.0016', 'p = 0.29', 'p < 0.0001')
+    ('p = 0.00155', 'p = 0.287', 'p < 0.0001')
     """
     return "p < 0.0001" if number < 1e-4 else f"p = {plain_p(number)}"
 
 
 def plain_p(number: float) -> str:
     """A p-value for a column that is headed so."""
-    return "< 0.0001" if number < 1e-4 else f"{number:.2g}" if number < 0.995 else "1"
+    return "< 0.0001" if number < 1e-4 else f"{number:.3g}" if number < 0.9995 else "1"
 
 
 def money(amount: float, *, signed: bool = False) -> str:
