@@ -12,7 +12,7 @@ class ColumnDrift:
 
     Attributes:
         column: Name of the column.
-        method: How it was scored, e.g. `wasserstein_normed`.
+        method: How it was scored, e.g. `normed Wasserstein distance`.
         score: The distance (larger is further) between reference and current values.
         threshold: The score at and above which the column counts as drifted.
         drifted: Whether it does.

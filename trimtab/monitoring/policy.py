@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from trimtab.errors import BadInput
 from trimtab.monitoring.drift import PREDICTION, ColumnDrift, DriftReport
-from trimtab.monitoring.health import BrokenColumn, is_numeric
+from trimtab.monitoring.health import BrokenColumn
 from trimtab.sessions.spec import DatasetSpec
+from trimtab.sessions.validation.leakage import column_auc
 
 Action = Literal["none", "retrain", "page"]
 
@@ -80,18 +79,16 @@ def judge_drift(report: DriftReport, *, broken: Sequence[BrokenColumn] = (), pol
 
 
 def important_columns(reference: pd.DataFrame, spec: DatasetSpec, *, top: int = 8) -> frozenset[str]:
-    """The columns that tell most about the label, each taken alone.
+    """The columns that tell most about the label, each taken alone: those of the highest `column_auc`.
 
-    A numeric column is measured by |AUC - 1/2| of ranking the label with it (missing values apart), a categorical one
-    by the same of its categories' conversion rates. It says where drift would hurt, not what causes a conversion.
+    It says where drift would hurt, not what causes a conversion.
 
     Args:
         reference: Sessions with labels.
         spec: Their spec.
         top: How many columns.
     """
-    label = reference[spec.label].to_numpy()
-    strength = {name: _strength(_scores(reference, name, spec), label) for name in spec.inputs if name in reference}
+    strength = {name: column_auc(reference[name], reference[spec.label]) for name in spec.inputs if name in reference}
     return frozenset(sorted(strength, key=lambda name: (-strength[name], name))[:top])
 
 
@@ -114,21 +111,3 @@ def _signs_of_drift(columns: Sequence[ColumnDrift], policy: DriftPolicy) -> list
 
 def _scored(column: ColumnDrift) -> str:
     return f"{column.method} {column.score:.3f}, threshold {column.threshold:g}"
-
-
-def _scores(frame: pd.DataFrame, name: str, spec: DatasetSpec) -> np.ndarray:
-    if is_numeric(name, spec):
-        return frame[name].to_numpy(dtype=np.float64)
-    values = frame[name].fillna("")
-    return values.map(frame.groupby(values)[spec.label].mean()).to_numpy(dtype=np.float64)
-
-
-def _strength(scores: np.ndarray, label: np.ndarray) -> float:
-    """Distance of the AUC (Mann-Whitney, ties shared) from one half, over rows that have a score."""
-    known = ~np.isnan(scores)
-    positive = label[known] == 1
-    n1, n0 = int(positive.sum()), int((~positive).sum())
-    if n1 == 0 or n0 == 0:
-        return 0.0
-    ranks = rankdata(scores[known])
-    return abs(float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0)) - 0.5)
