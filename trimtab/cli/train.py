@@ -87,6 +87,15 @@ def _render(result: object) -> None:
         f"(split by {result.split}); lowest log loss: [bold]{evaluation.winner}[/]",
         highlight=False,
     )
-    for score in result.folds:
-        console.out.print(f"  fold {score.fold}  {score.model:<10} AUC {score.auc:.4f}  log loss {score.log_loss:.4f}")
+    if result.fold_means:
+        folds = max(score.fold for score in result.folds)
+        console.out.print(
+            f"\n  Over {folds} folds, mean and standard deviation, lowest log loss first:", highlight=False
+        )
+    for mean in result.fold_means:
+        console.out.print(
+            f"  {mean.model:<10} AUC {mean.auc:.4f} ± {mean.auc_sd:.4f}  log loss {mean.log_loss:.4f} ± "
+            f"{mean.log_loss_sd:.4f}  accuracy {mean.accuracy:.4f}",
+            highlight=False,
+        )
     console.out.print(f"  model: {result.bundle}", highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """The main model and its baselines on the same rows: once on the test rows, and by fold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,48 @@ class FoldScore:
     auc: float
     log_loss: float
     accuracy: float
+
+
+@dataclass(frozen=True)
+class FoldMean:
+    """One model over all folds.
+
+    Attributes:
+        model: Name of the model.
+        auc: Mean area under the ROC curve.
+        auc_sd: Its standard deviation over folds.
+        log_loss: Mean log loss, in nats.
+        log_loss_sd: Its standard deviation over folds.
+        accuracy: Mean accuracy at the model's threshold.
+    """
+
+    model: str
+    auc: float
+    auc_sd: float
+    log_loss: float
+    log_loss_sd: float
+    accuracy: float
+
+
+def fold_means(scores: Sequence[FoldScore]) -> tuple[FoldMean, ...]:
+    """Each model over its folds, the lowest mean log loss first; folds are few, so the deviation is that of a sample."""
+    means = []
+    for model in dict.fromkeys(score.model for score in scores):
+        own = [score for score in scores if score.model == model]
+        auc, loss = np.array([score.auc for score in own]), np.array([score.log_loss for score in own])
+        spread = 1 if len(own) > 1 else 0
+        accuracy = float(np.mean([score.accuracy for score in own]))
+        means.append(
+            FoldMean(
+                model,
+                float(auc.mean()),
+                float(auc.std(ddof=spread)),
+                float(loss.mean()),
+                float(loss.std(ddof=spread)),
+                accuracy,
+            )
+        )
+    return tuple(sorted(means, key=lambda mean: mean.log_loss))
 
 
 def score_test(model: ConversionModel, data: TrainingData) -> Scored:

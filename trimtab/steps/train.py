@@ -10,7 +10,7 @@ import orjson
 import pandas as pd
 
 from trimtab.errors import NotFound
-from trimtab.models.compare import FoldScore, score_baselines, score_folds, score_test
+from trimtab.models.compare import FoldMean, FoldScore, fold_means, score_baselines, score_folds, score_test
 from trimtab.models.data import prepare
 from trimtab.models.devices import Placement, Requested, place
 from trimtab.models.evaluate import Evaluation, evaluate
@@ -72,6 +72,7 @@ class Result:
         split: What the split kept apart: `time`, `unit` or `row`.
         temperature: Temperature of the calibration.
         folds: Scores by fold and model.
+        fold_means: Each model over the folds, the lowest mean log loss first.
         notes: Snapshot, seed, code and library versions.
     """
 
@@ -87,6 +88,7 @@ class Result:
     split: str
     temperature: float
     folds: tuple[FoldScore, ...]
+    fold_means: tuple[FoldMean, ...]
     notes: dict[str, str]
 
 
@@ -142,6 +144,7 @@ def run(config: Config, ports: Ports) -> Result:
         split=split.ordered_by,
         temperature=trained.model.manifest.calibration.temperature,
         folds=folds,
+        fold_means=fold_means(folds),
         notes=notes,
     )
     (bundle / EVALUATION).write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
