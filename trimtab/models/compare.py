@@ -60,7 +60,7 @@ class FoldMean:
 
 
 def fold_means(scores: Sequence[FoldScore]) -> tuple[FoldMean, ...]:
-    """Each model over its folds, the lowest mean log loss first; folds are few, so the deviation is that of a sample."""
+    """Each model over its folds, the lowest mean log loss first; deviations are those of a sample."""
     means = []
     for model in dict.fromkeys(score.model for score in scores):
         own = [score for score in scores if score.model == model]
