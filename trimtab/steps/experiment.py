@@ -219,7 +219,7 @@ def _serve(
     returned = happened.counted & (np.arange(len(arms)) < len(again))
     exposures = [
         *_exposures(experiment.name, traffic, arms, happened.counted, versions),
-        *_exposures(experiment.name, traffic, arms, returned, versions, visit=2),
+        *_exposures(experiment.name, traffic, np.append(arms_again, arms[len(again) :]), returned, versions, visit=2),
     ]
     outcomes = _outcomes(experiment.name, traffic, happened)
     ports.events.append(exposures)

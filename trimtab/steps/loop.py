@@ -4,6 +4,7 @@ Each stage is a step of its own; this one only decides what comes next. A stage 
 recorded as skipped, with the reason, and the rest goes on.
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +55,10 @@ class Config:
     @property
     def report(self) -> report.Config:
         """The report of this run, and the command that makes the run again."""
-        source = f"--data {self.data} --spec {self.spec}" if self.data else f"--sessions {self.sessions}"
-        command = f"trimtab run {source} --users {self.users} --trials {self.trials} --seed {self.seed}"
+        source = ("--data", self.data, "--spec", self.spec) if self.data else ("--sessions", self.sessions)
+        numbers = ("--users", self.users, "--trials", self.trials, "--seed", self.seed)
+        device = () if self.device == "auto" else ("--device", self.device)
+        command = shlex.join(map(str, ("trimtab", "run", *source, *numbers, *device)))
         return report.Config(self.run, self.out, retrain_run=self.retraining, seed=self.seed, command=command)
 
 
@@ -123,8 +126,9 @@ def _experiment(config: Config, ports: Ports, *, snapshot_id: str, model: str, w
         reason = f"The verdict is {verdict.decision.replace('_', ' ')}; only a ship moves the champion."
         _skip(("promote",), reason, config, ports)
         return
-    challenger = ports.registry.resolve(model, "challenger").version
-    wanted = promote.Config(model, challenger, verdict.decision, experiment=shown.experiment)
+    # The version that was served, which need not be challenger any more: another run may have registered one meanwhile.
+    served = shown.arms[-1].version
+    wanted = promote.Config(model, served, verdict.decision, experiment=shown.experiment)
     results.perform(promote.run, wanted, ports, run=config.run, stage="promote")
 
 

@@ -1,5 +1,6 @@
 """Ports of one process for tests of steps: real files and models, servers without sockets, a registry in memory."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -33,6 +34,18 @@ class MemoryRegistry:
         if (name, alias_or_version) not in self._versions:
             raise NotFound(f"model '{name}' has no version '{alias_or_version}'.")
         return self._versions[name, alias_or_version]
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+        self._versions[name, alias] = self.resolve(name, str(version))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias."""
+        self._versions.pop((name, alias), None)
+
+    def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Add or replace tags of a version."""
+        self.resolve(name, str(version)).tags.update(tags)
 
     def download(self, model: ModelVersion) -> Path:
         """The bundle."""
