@@ -1,7 +1,8 @@
 """Sessions to a registered model version. Retraining is this pipeline on newer sessions.
 
-Caching is off except where a task is a function of its parameters alone: a study, a model or a version must be made
-anew even when the parameters are those of an earlier run, and a data file may change under one name.
+Caching is off for every task. None is a function of its parameters alone: a study, a model or a version must be made
+anew even when the parameters are those of an earlier run, a data file may change under one name, and `features` points
+the feature store at the snapshot that `materialize` then loads. Each keeps its result under the run, for the report.
 """
 
 from typing import Any
@@ -56,7 +57,7 @@ def training(options: Options) -> Any:
         """
         where = {"profile": profile, "run": run}
         snapshot = place(validate(data=data, spec=spec, **where), options).set_caching_options(False)
-        ready = place(features(snapshot_id=snapshot.output, **where), options)
+        ready = place(features(snapshot_id=snapshot.output, **where), options).set_caching_options(False)
         place(materialize(snapshot_id=ready.output, **where), options).set_caching_options(False)
         studies = search(snapshot_id=ready.output, trials=trials, study=study, seed=seed, device=device, **where)
         studies.set_caching_options(False)
