@@ -44,7 +44,7 @@ from trimtab.experiments.moments import Moments
 from trimtab.experiments.quantiles import QuantileSummary, order_statistics
 
 # Up to so many rows every unit is checked for repeats; of more, a hashed sample of about so many units.
-_EXACT_ROWS, _SAMPLED_UNITS = 1_000_000, 250_000
+_EXACT_ROWS, _SAMPLED_UNITS = 1_000_000, 100_000
 KEY = "__key"
 _MISSING = "(missing)"
 
