@@ -139,7 +139,7 @@ def test_another_engine_by_its_uri(tmp_path: Path) -> None:
         connection.execute("create table exposures as select * from units")
     cells = IbisWarehouse().open(f"duckdb://{database}#exposures", LAYOUT).cells([PAIR])
     assert sum(cell.units for cell in cells) == 400
-    with pytest.raises(BadInput, match="no table 'exposure'; did you mean 'exposures'"):
+    with pytest.raises(BadInput, match="no table 'exposure'"):
         IbisWarehouse().open(f"duckdb://{database}#exposure", LAYOUT)
     with pytest.raises(BadInput, match="names no table"):
         IbisWarehouse().open(f"duckdb://{database}", LAYOUT)

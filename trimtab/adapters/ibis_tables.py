@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+from ibis.common.exceptions import TableNotFound
 
 from trimtab.errors import BadInput, Unavailable
 from trimtab.experiments.cells import Layout, OutcomeJoin
@@ -228,13 +229,13 @@ def _engine_table(location: str) -> Table:
     if not name:
         raise BadInput(f"'{location}' names no table.", remedy="Write URI#TABLE, e.g. postgres://host/shop#exposures.")
     try:
-        connection = ibis.connect(uri)
-        known = connection.list_tables()
+        return ibis.connect(uri).table(name)
+    except TableNotFound as error:
+        raise BadInput(
+            f"'{uri}' has no table '{name}'.", remedy="Check the name, with its schema if it has one."
+        ) from error
     except Exception as error:
         raise unreadable(location, error) from error
-    if name not in known:
-        raise BadInput(f"'{uri}' has no table '{name}'{suggestion(name, known) or '.'}")
-    return connection.table(name)
 
 
 def _starts_parquet(location: str) -> bool:
