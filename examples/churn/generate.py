@@ -1,6 +1,6 @@
 """Writes `customers.csv`: customers of an invented streaming service, with a few bad rows as real exports have them.
 
-    python examples/churn/generate.py [--rows 2000] [--seed 11] [--out examples/churn/customers.csv]
+    python examples/churn/generate.py [--rows 4000] [--seed 11] [--out examples/churn/customers.csv]
 
 Renewal depends on the KPIs, the plan and a call that was offered at random and helps most where the service was bad.
 """
@@ -29,15 +29,15 @@ def customers(rows: int, rng: np.random.Generator) -> pd.DataFrame:
     days = rng.binomial(30, np.clip(hours / (hours + 18), 0.02, 0.98))
     call = rng.random(rows) < 0.5
     logit = (
-        0.6
-        - 0.28 * np.log(startup)
-        - 9.0 * rebuffer
-        - 11.0 * errors
-        - 0.03 * np.nan_to_num(wait)
-        + 0.055 * days
-        + 0.012 * np.minimum(tenure, 60)
-        + 0.25 * (plan == "premium")
-        + call * (0.05 + 6.0 * rebuffer)
+        -0.7
+        - 0.75 * np.log(startup)
+        - 20.0 * rebuffer
+        - 26.0 * errors
+        - 0.06 * np.nan_to_num(wait)
+        + 0.13 * days
+        + 0.03 * np.minimum(tenure, 60)
+        + 0.6 * (plan == "premium")
+        + call * (0.1 + 16.0 * rebuffer)
     )
     renewed = rng.random(rows) < 1 / (1 + np.exp(-logit))
     number = rng.permutation(np.arange(100_000, 100_000 + rows))
@@ -80,7 +80,7 @@ def spoil(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2_000)
+    parser.add_argument("--rows", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("customers.csv"))
     options = parser.parse_args()

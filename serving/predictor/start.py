@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from serving.predictor import server
@@ -30,6 +31,7 @@ def start(
     port: int,
     listener: socket.socket | None = None,
     with_parent: bool = False,
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve a bundle until the process is told to stop.
 
@@ -42,6 +44,7 @@ def start(
         port: Port to bind.
         listener: Open socket to use in place of `host` and `port`.
         with_parent: End when the parent process ends.
+        announce: Called once the model is loaded and the port is this process's.
 
     Raises:
         BadInput: The folder holds no bundle, or the profile is wrong.
@@ -57,6 +60,7 @@ def start(
             raise Unavailable(f"{host}:{port} cannot be bound: {error}.", remedy="Choose another port.") from error
     predictor = build(folder, name=name, version=version, profile=profile)
     predictor.load()
+    announce()
     server.serve(predictor, listener=listener)
 
 

@@ -1,5 +1,6 @@
 """`trimtab serve`: one model version on a port, in the foreground."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -34,12 +35,25 @@ def serve(
     version = ports.registry.resolve(name, reference)
     bundle = ports.registry.download(version)
     url = f"http://{host}:{port}/v1/models/{version.name}:predict"
-    console.emit(
-        {"model": version.name, "version": version.version, "url": url},
-        as_json=as_json,
-        render=lambda: console.err.print(f"{version.name} version {version.version} at {url}; Ctrl-C stops it."),
-    )
+
+    def announce() -> None:
+        words = f"{version.name} version {version.version} at {url}; Ctrl-C stops it."
+        console.emit(
+            {"model": version.name, "version": version.version, "url": url},
+            as_json=as_json,
+            render=lambda: console.err.print(words, highlight=False, soft_wrap=True),
+        )
+        sys.stdout.flush()
+
     # KServe parses the command line when it is imported, so that is left until there is something to serve.
     from serving.predictor.start import start
 
-    start(bundle, name=version.name, version=version.version, profile=profile, host=host, port=port)
+    start(
+        bundle,
+        name=version.name,
+        version=version.version,
+        profile=profile,
+        host=host,
+        port=port,
+        announce=announce,
+    )

@@ -126,7 +126,7 @@ def practical(primary: Evidence, policy: Policy) -> Criterion:
         asked,
         f"{gain:+.2%}",
         "pass" if enough else "open",
-        f"{primary.metric} improved by {gain:+.2%}, {'at least' if enough else 'less than'} the "
+        f"The improvement of {primary.metric}, {gain:+.2%}, is {'at least' if enough else 'less than'} the "
         f"{policy.minimum_relative_effect:.2%} that was declared to matter.",
     )
 
