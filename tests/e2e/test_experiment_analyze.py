@@ -459,3 +459,85 @@ def test_cookie_cats(workshop: Workshop) -> None:
     assert found.health.srm.p_value == pytest.approx(0.0086, abs=5e-5)
     assert found.verdict.decision == "hold"
     assert "Sample-ratio mismatch" in found.verdict.reasons[0]
+
+
+def test_the_documented_spec(workshop: Workshop) -> None:
+    """The spec in the guide, on data made for it: every kind of metric, a look, a guardrail, money."""
+    guide = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    spec = workshop.text(guide.split("```yaml\n")[1].split("```")[0], "spec.yaml")
+    rng = np.random.default_rng(4)
+    table = good_units(12_000).rename(columns={"user": "user_id", "variant": "variant", "before": "spent_before"})
+    table["exposed_at"] = pd.date_range("2026-11-01", periods=len(table), freq="2min").astype(str)
+    table["country"] = rng.choice(["DE", "FR", "US"], len(table), p=[0.5, 0.4, 0.1])
+    table["load_ms"] = rng.gamma(4.0, 300.0, len(table))
+    found = workshop.result(workshop.csv(table), "--spec", spec)
+    assert set(found.metrics) == {"conversion", "revenue", "click_through", "latency"}
+    assert sum(found.health.counts.values()) == (table["country"] != "US").sum()
+    latency = found.metrics["latency"]
+    for arm, value in latency.arms.items():
+        own = table[(table["variant"] == arm) & (table["country"] != "US")]["load_ms"]
+        assert value.value == pytest.approx(np.sort(own)[math.ceil(len(own) * 0.95) - 1])
+    assert "revenue was capped at" in found.metrics["revenue"].treated[0]
+    conversion = found.metrics["conversion"].comparisons[0]
+    assert conversion.sequential is not None
+    assert conversion.power is not None
+    assert found.business["B"].revenue.low > 0
+    assert len(found.days) == 17
+    assert {row.variation for row in found.sensitivity} >= {"as declared", "alpha 0.01", "alpha 0.1"}
+
+
+def test_three_arms_share_alpha_and_the_best_ships(workshop: Workshop) -> None:
+    table = good_units(9_000)
+    arm = np.arange(len(table)) % 3
+    rng = np.random.default_rng(8)
+    table["variant"] = np.array(["A", "B", "C"])[arm]
+    table["bought"] = (rng.random(len(table)) < np.array([0.2, 0.26, 0.32])[arm]).astype(int)
+    found = workshop.result(workshop.csv(table), *OPTIONS, *BINARY, "--segment", "device")
+    comparisons = found.metrics["bought"].comparisons
+    assert [one.treatment for one in comparisons] == ["B", "C"]
+    assert [one.p_value_adjusted for one in comparisons] == pytest.approx(adjust([one.p_value for one in comparisons]))
+    assert (found.verdict.decision, found.verdict.treatment) == ("ship", "C")
+    assert {part.treatment for part in found.segments} == {"B", "C"}
+    code, out, _ = workshop.run(workshop.csv(table), *OPTIONS, *BINARY)
+    assert code == 0
+    assert out.startswith("Ship C")
+
+
+def test_harm_is_rolled_back(workshop: Workshop) -> None:
+    table = good_units()
+    table["variant"] = table["variant"].map({"A": "B", "B": "A"})
+    found = workshop.result(workshop.csv(table), *OPTIONS, *BINARY)
+    assert found.verdict.decision == "roll_back"
+
+
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_one_sided_tests_ask_for_the_better_side(workshop: Workshop, direction: str) -> None:
+    metrics = {"bought": {"kind": "binary", "column": "bought", "direction": direction}}
+    spec = workshop.spec(
+        unit="user", arm="variant", control="A", alternative="one-sided", metrics=metrics,
+        business={"units_per_year": 1000},
+    )  # fmt: skip
+    found = workshop.result(workshop.csv(good_units()), "--spec", spec)
+    effect = found.metrics["bought"].comparisons[0].absolute
+    assert found.verdict.decision == ("ship" if direction == "higher" else "hold")
+    assert math.isinf(effect.high if direction == "higher" else effect.low)
+
+
+def test_a_covariate_that_differed_before_stops_the_verdict(workshop: Workshop) -> None:
+    table = good_units()
+    table["before"] += np.where(table["variant"] == "B", 10.0, 0.0)
+    found = workshop.result(workshop.csv(table), *OPTIONS, *MEAN, "--covariate", "revenue=before")
+    assert found.verdict.decision == "hold"
+    assert "before of B already differed" in found.verdict.reasons[0]
+
+
+def test_a_mean_that_hangs_on_one_outlier(workshop: Workshop) -> None:
+    table = good_units()
+    rng = np.random.default_rng(9)
+    table["revenue"] = rng.gamma(2.0, 10.0, UNITS) + 4.0 * (table["variant"] == "B")
+    table.loc[0, "revenue"] = 60_000.0
+    found = workshop.result(workshop.csv(table), *OPTIONS, *MEAN)
+    rows = {row.variation: row for row in found.sensitivity}
+    assert rows["as declared"].decision == "hold"
+    assert rows["outliers capped at the 99th percentile"].decision == "ship"
+    assert rows["outliers capped at the 99th percentile"].moves
