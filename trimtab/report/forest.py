@@ -38,7 +38,14 @@ class Row:
 
 
 def forest(
-    name: str, description: str, rows: Sequence[Row], *, axis: str, reference: float | None, reference_label: str = ""
+    name: str,
+    description: str,
+    rows: Sequence[Row],
+    *,
+    axis: str,
+    reference: float | None,
+    reference_label: str = "",
+    baseline: float | None = None,
 ) -> str:
     """Estimates with intervals, one row each, the first on top.
 
@@ -49,12 +56,15 @@ def forest(
         axis: Label of the horizontal axis, with the unit.
         reference: Where to draw a vertical line; None for none.
         reference_label: What the line means, written above it.
+        baseline: Where to draw a second, heavier line; None for none.
     """
 
     def paint(_: "Figure", axes: "Axes") -> None:
         heights = range(len(rows) - 1, -1, -1)
+        if baseline is not None:
+            axes.axvline(baseline, color=svg.MUTED, linewidth=1.5, zorder=1)
         if reference is not None:
-            axes.axvline(reference, color=svg.MUTED, linewidth=1, zorder=1)
+            axes.axvline(reference, color=svg.MUTED, linewidth=1, zorder=1, linestyle=_style(baseline))
         if reference is not None and reference_label:
             axes.annotate(
                 reference_label, (reference, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
@@ -77,6 +87,11 @@ def plain(axes: "Axes", *, grid: Literal["x", "y", "both"] = "x") -> None:
     axes.tick_params(length=0)
     axes.grid(axis=grid)
     axes.locator_params(axis="x", nbins=6)
+
+
+def _style(baseline: float | None) -> str:
+    """The reference is dashed beside a baseline."""
+    return "-" if baseline is None else "--"
 
 
 def _row(axes: "Axes", row: Row, height: int, edges: tuple[float, float]) -> None:

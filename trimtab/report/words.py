@@ -109,12 +109,12 @@ def p_value(value: float) -> str:
 
 
 def capital(text: str) -> str:
-    """A sentence as it begins, with a capital.
+    """A sentence as it begins, with a capital; a name that is no word stays as it is written.
 
-    >>> capital("conversion is better.")
-    'Conversion is better.'
+    >>> capital("conversion is better."), capital("page_load is worse.")
+    ('Conversion is better.', 'page_load is worse.')
     """
-    return text[:1].upper() + text[1:]
+    return text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trimtab import __version__
+from trimtab.experiments.declaration import locked
 from trimtab.ports import Ports
 from trimtab.report.experiment.headline import lead
 from trimtab.report.experiment.model import ExperimentReport
@@ -70,6 +71,7 @@ def run(config: Config, ports: Ports) -> Result:
         analysis=analysis,
         spec=spec,
         made_at=config.now or datetime.now(UTC),
+        locked=bool(config.analysis.spec) and locked(config.analysis.spec) is not None,
         command=config.command,
         data_sha256=_digest(config.analysis.data or config.analysis.aggregates),
         versions={"trimtab": __version__, **_versions()},

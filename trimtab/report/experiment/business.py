@@ -71,8 +71,8 @@ def summary_sentence(report: ExperimentReport) -> str:
     if case is None or not report.healthy:
         return ""
     text = (
-        f"A year with {report.treatment} is worth {numbers.money(case.revenue.estimate)} of additional revenue; less "
-        f"{numbers.money(case.cost)} of cost that is a net benefit of {numbers.money(case.net.estimate)} "
+        f"A year with {report.treatment} is worth {numbers.money(case.revenue.estimate)} of additional revenue; minus "
+        f"{numbers.money(case.cost)} of cost, a net benefit of {numbers.money(case.net.estimate)} "
         f"({numbers.money_bounds(case.net)})"
     )
     sure = "all of the interval is above zero" if case.surely_positive else "the interval does not rule out a loss"

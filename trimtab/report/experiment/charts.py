@@ -1,6 +1,7 @@
 """The charts of an experiment's report; empty text where there is nothing to draw."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from trimtab.experiments.analysis.result import ArmComparison, DailyEffect, MetricResult, Segmentation
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_SEGMENTS = 20
 _MOST_DATES = 7
+_FAR = 5  # Bounds of early looks beyond so many times the last one are left off the scale.
 
 
 def effect_forest(report: ExperimentReport) -> str:
@@ -66,8 +68,9 @@ def segment_forest(part: Segmentation, overall: float | None) -> str:
         f"Relative effect by {part.attribute}, with intervals, beside the effect overall.",
         rows,
         axis=f"Change relative to control by {part.attribute} (%)",
-        reference=0.0 if overall is None else 100 * overall,
-        reference_label="no effect" if overall is None else "overall",
+        reference=None if overall is None else 100 * overall,
+        reference_label="overall",
+        baseline=0.0,
     )
 
 
@@ -75,12 +78,14 @@ def timeline(report: ExperimentReport, line: Timeline) -> str:
     """The effect over all units until each day, with what bounds it."""
     factor, unit = _unit(report)
 
+    low, high = _window(line, factor)
+
     def paint(_: "Figure", axes: "Axes") -> None:
         places = range(len(line.days))
         axes.axhline(0, color=svg.MUTED, linewidth=1)
         axes.fill_between(
-            list(places), [factor * point.low for point in line.days], [factor * point.high for point in line.days],
-            color=svg.MAIN, alpha=0.16, linewidth=0,
+            list(places), [max(low, factor * point.low) for point in line.days],
+            [min(high, factor * point.high) for point in line.days], color=svg.MAIN, alpha=0.16, linewidth=0,
         )  # fmt: skip
         axes.plot(list(places), [factor * point.estimate for point in line.days], color=svg.MAIN, linewidth=2.5)
         for sign in (-1, 1) if line.looks else ():
@@ -90,7 +95,7 @@ def timeline(report: ExperimentReport, line: Timeline) -> str:
         for look in line.looks:
             axes.plot([look.place], [factor * look.estimate], "o", color=svg.MAIN, markersize=8)
         _dates(axes, [point.day for point in line.days])
-        _window(axes, line, factor)
+        axes.set_ylim(low, high)
         axes.set_ylabel(f"Effect so far ({unit})")
 
     what = {"sequential": "with the bounds of each look", "always": "with its confidence sequence"}
@@ -114,13 +119,14 @@ def daily(report: ExperimentReport, days: Sequence[DailyEffect]) -> str:
     return svg.draw("daily", "Effect over the units first exposed on each day, with intervals.", paint, height=280)
 
 
-def _window(axes: "Axes", line: Timeline, factor: float) -> None:
-    """Leave the first days' wide intervals off the scale, so that the rest can be read."""
+def _window(line: Timeline, factor: float) -> tuple[float, float]:
+    """What the vertical axis shows: the first days' wide intervals are left off, so that the rest can be read."""
     settled = line.days[len(line.days) // 4 :]
-    ends = [factor * value for point in settled for value in (point.low, point.high, 0.0) if abs(value) < 1e300]
-    ends += [factor * sign * line.looks[-1].reach for sign in (-1, 1) if line.looks and line.looks[-1].reach < 1e300]
+    last = line.looks[-1].reach if line.looks else 0.0
+    ends = [value for point in settled for value in (point.low, point.high, point.estimate, 0.0) if isfinite(value)]
+    ends += [sign * look.reach for look in line.looks for sign in (-1, 1) if look.reach <= _FAR * last]
     room = 0.15 * (max(ends) - min(ends) or 1.0)
-    axes.set_ylim(min(ends) - room, max(ends) + room)
+    return factor * (min(ends) - room), factor * (max(ends) + room)
 
 
 def _dates(axes: "Axes", days: Sequence[str]) -> None:

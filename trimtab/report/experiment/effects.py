@@ -1,12 +1,14 @@
 """The effect on every metric, and whether guardrails hold."""
 
 from trimtab.experiments.analysis.result import ArmComparison, MetricResult
+from trimtab.experiments.criteria import Criterion
 from trimtab.report import words
 from trimtab.report.document import Block, Cell, Chart, Folded, Note, Paragraph, Part, Table, head, row
 from trimtab.report.experiment import charts, numbers
 from trimtab.report.experiment.matrix import STATUS_TONES
 from trimtab.report.experiment.model import ExperimentReport
 
+WITHHELD = Paragraph("Not to be read while the data fail their checks.")
 DOUBT = Note(
     "Do not act on these numbers.",
     ("The data do not pass their checks, so the effects may be nothing but the fault. They help to find it.",),
@@ -39,8 +41,8 @@ def _table(report: ExperimentReport) -> Table:
     rows = [_row(report, name, metric, one, corrected=corrected) for name, metric, one in pairs]
     names = [name for name, _, _ in pairs]
     columns = head(
-        "Metric", *(["Treatment"] if report.several else []), f"#{report.analysis.experiment.control}",
-        "#Treatment" if report.several else f"#{report.treatment or 'treatment'}", "#Relative change",
+        "Metric", *(["Treatment"] if report.several else []), f"#In {report.analysis.experiment.control}",
+        "#In treatment" if report.several else f"#In {report.treatment or 'treatment'}", "#Relative change",
         "#Absolute change", "#p", *(["#p, corrected"] if corrected else []),
     )  # fmt: skip
     primary = report.analysis.experiment.primary
@@ -75,6 +77,12 @@ def _treated(report: ExperimentReport) -> list[str]:
     return lines
 
 
+def _status(report: ExperimentReport, line: Criterion | None) -> Cell:
+    if line is None:
+        return Cell("no data")
+    return Cell(line.status, tone=STATUS_TONES[line.status]) if report.healthy else Cell("not judged")
+
+
 def guardrails(report: ExperimentReport) -> Part:
     """Each guardrail against its margin: safety has to be shown, not only harm be absent."""
     named = report.named("guardrail")
@@ -97,7 +105,7 @@ def guardrails(report: ExperimentReport) -> Part:
                     Cell(*numbers.shown(metric, found)) if found else "no data",
                     words.percent(test.worst, 1, signed=True) if test else "unknown",
                     numbers.plain_p(test.p_value) if test else "",
-                    Cell(line.status, tone=STATUS_TONES[line.status]) if line else "no data",
+                    _status(report, line),
                 )
             )
     columns = head(
@@ -111,4 +119,6 @@ def guardrails(report: ExperimentReport) -> Part:
         ),
         Table(columns, tuple(rows)),
     ]
-    return Part("guardrails", "Guardrails", "Guardrails", (DOUBT, *blocks) if not report.healthy else tuple(blocks))
+    if not report.healthy:
+        blocks = [WITHHELD, Folded("The guardrails as measured", tuple(blocks))]
+    return Part("guardrails", "Guardrails", "Guardrails", tuple(blocks))

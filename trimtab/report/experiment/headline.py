@@ -6,6 +6,7 @@ from math import ceil
 from scipy import stats
 
 from trimtab.experiments.analysis.result import Health
+from trimtab.experiments.criteria import Criterion
 from trimtab.report import words
 from trimtab.report.document import Block, Bullets, Note, Paragraph, Part
 from trimtab.report.experiment import numbers
@@ -50,7 +51,7 @@ def primary_effect(report: ExperimentReport) -> PrimaryEffect | None:
         low, high, point = plan.low, plan.high, plan.estimate
         bounds = numbers.bounds(low, high, lambda number: numbers.absolute(metric.kind, number))
         estimate, bounds = numbers.absolute(metric.kind, point), bounds.replace(" points to ", " to ")
-        kind = f"{level} interval that holds at every look"
+        kind = f"{level} interval that allows for the looks"
     else:
         point = found.absolute.estimate
         estimate, bounds = numbers.shown(metric, found)
@@ -68,21 +69,36 @@ def lead(report: ExperimentReport) -> str:
     if verdict.decision == "ship" and effect is not None:
         best = f", the best of {len(report.analysis.verdict.arms)} treatments" if report.several else ""
         return f"Ship {report.treatment}{best}: {primary} {effect.sentence}."
-    start = "Roll back" if verdict.decision == "roll_back" else "Hold"
-    which = f" {report.treatment}" if verdict.decision == "roll_back" and report.treatment else ""
+    start = f"Roll back {report.treatment}" if verdict.decision == "roll_back" else "Hold"
     if effect is None:
-        return f"{start}{which}: {verdict.reasons[0]}"
-    return f"{start}{which}: {primary} {effect.sentence}, and {_why(report)}."
+        return f"{start}: {verdict.reasons[0]}"
+    return f"{start}: {primary} {effect.sentence}{_but(report)}."
 
 
-def _why(report: ExperimentReport) -> str:
-    """What kept it from shipping, as names of the matrix."""
+def _but(report: ExperimentReport) -> str:
+    """What kept it from shipping, as clauses; a primary metric that is worse has said so."""
     arm = report.arm_verdict
     lines = [line for line in arm.criteria if line.status != "pass"] if arm else []
-    failed = [line.name for line in lines if line.status == "fail"]
-    if failed:
-        return f"the data speak against {numbers.joined(failed)}"
-    return f"the data leave open: {numbers.joined([line.name for line in lines])}" if lines else "nothing is shown"
+    if report.analysis.verdict.decision == "roll_back":
+        lines = [line for line in lines if line.name.startswith("guardrail") and line.status == "fail"]
+    if any(line.name == "statistical" for line in lines):
+        lines = [line for line in lines if line.name != "practical"]
+    clauses = [clause for line in lines if (clause := _clause(line))]
+    return f", {numbers.joined(clauses)}" if clauses else ""
+
+
+def _clause(line: Criterion) -> str:
+    if line.name.startswith("guardrail"):
+        name = line.name.removeprefix("guardrail ")
+        return f"{name} {'is' if line.status == 'fail' else 'may be'} worse than its margin"
+    if line.status == "fail":
+        return {"revenue": "the first year does not pay"}.get(line.name, "")
+    return {
+        "statistical": "which chance may explain",
+        "practical": "less than was declared to matter",
+        "bayesian": "not probable enough to be better",
+        "revenue": "not shown to pay in the first year",
+    }.get(line.name, "")
 
 
 def cards(report: ExperimentReport) -> tuple[Card, ...]:
@@ -225,8 +241,12 @@ def _effect_card(report: ExperimentReport) -> Card:
     before, after = (
         numbers.value(report.primary.kind, report.primary.arms[arm].value) for arm in (found.control, found.treatment)
     )
-    sentence = f"from {before} to {after}; {effect.interval} {effect.bounds}."
-    return Card(f"Effect on {name}", effect.estimate, sentence, _effect_tone(report), "effects")
+    seen = f"from {before} to {after}"
+    if found.sequential is not None or found.always_valid is not None:
+        seen = f"{before} and {after} over all units so far"
+    sentence = f"{seen}; {effect.interval} {effect.bounds}."
+    figure = effect.estimate.replace(" points", " pt")
+    return Card(f"Effect on {name}", figure, sentence, _effect_tone(report), "effects")
 
 
 def _effect_tone(report: ExperimentReport) -> words.Tone:
@@ -263,7 +283,8 @@ def _money_card(report: ExperimentReport) -> Card | None:
         sentence += f"; return {words.percent(case.return_on_investment.estimate, 0)}"
     if case.payback_months is not None and case.cost > 0:
         sentence += f"; pays back in {case.payback_months:.1f} months"
-    return Card("First year", numbers.money(case.net.estimate), f"{sentence}.", tone, "business")
+    figure = numbers.money(case.net.estimate).replace(" million", "M")
+    return Card("First year", figure, f"{sentence}.", tone, "business")
 
 
 def _data_card(report: ExperimentReport) -> Card:

@@ -1,7 +1,7 @@
 """The decision matrix, line by line, and whether it hangs on a choice."""
 
 from trimtab.experiments.analysis.result import ArmVerdict, SensitivityRow
-from trimtab.experiments.criteria import Status
+from trimtab.experiments.criteria import Criterion, Status
 from trimtab.report import words
 from trimtab.report.document import Block, Cell, Heading, Paragraph, Part, Table, head, row
 from trimtab.report.experiment import numbers
@@ -21,24 +21,25 @@ def decision_matrix(report: ExperimentReport) -> Part:
     ]
     for arm in report.analysis.verdict.arms:
         blocks += [Heading(f"{arm.treatment}: {words.VERDICTS[arm.decision].lower()}")] if report.several else []
-        blocks.append(_matrix(arm))
+        blocks.append(_matrix(arm, healthy=report.healthy))
     return Part("decision", "Decision", "Decision matrix", tuple(blocks))
 
 
-def _matrix(arm: ArmVerdict) -> Table:
+def _matrix(arm: ArmVerdict, *, healthy: bool) -> Table:
+    """All lines; of faulty data only the one on health is judged."""
     return Table(
         head("Criterion", "Asked", "Found", "Status", "~Reason"),
         tuple(
-            row(
-                words.capital(line.name),
-                line.threshold,
-                line.actual,
-                Cell(line.status, tone=STATUS_TONES[line.status]),
-                words.capital(line.reason),
-            )
+            row(words.capital(line.name), line.threshold, line.actual, _mark(line), words.capital(line.reason))
+            if healthy or line.name == "health"
+            else row(words.capital(line.name), line.threshold, "", "not judged", "")
             for line in arm.criteria
         ),
     )
+
+
+def _mark(line: Criterion) -> Cell:
+    return Cell(line.status, tone=STATUS_TONES[line.status])
 
 
 def sensitivity(report: ExperimentReport) -> Part:

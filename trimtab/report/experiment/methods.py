@@ -44,14 +44,15 @@ def sources(report: ExperimentReport) -> tuple[str, ...]:
 
 def _declared(report: ExperimentReport) -> list[Block]:
     subject = report.analysis.experiment
-    if not subject.declared_hash:
-        return [
-            Paragraph(f"The rules were given with the analysis and not locked before it (hash {subject.spec_hash}).")
-        ]
-    if not subject.changes:
-        return [Paragraph(f"The rules are the declared ones; their hash is {subject.spec_hash}.")]
-    strong = f"The rules changed: declared {subject.declared_hash}, applied {subject.spec_hash}."
-    return [Note(strong, subject.changes, "bad")]
+    if subject.changes:
+        before = "locked before the start" if report.locked else "in the spec"
+        strong = f"The rules changed: {subject.declared_hash} {before}, {subject.spec_hash} applied."
+        return [Note(strong, subject.changes, "bad")]
+    if report.locked:
+        text = f"The rules are those that were locked before the start; their hash is {subject.spec_hash}."
+    else:
+        text = f"The rules (hash {subject.spec_hash}) were not locked before the start, so a change cannot show."
+    return [Paragraph(text)]
 
 
 def _estimators(report: ExperimentReport) -> Table:

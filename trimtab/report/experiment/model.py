@@ -23,6 +23,7 @@ class ExperimentReport:
         analysis: What was found.
         spec: The rules that were applied.
         made_at: Aware time of the report.
+        locked: Whether the rules were written down before the start.
         command: Command line that makes it again; empty where unknown.
         data_sha256: SHA-256 of the data file; empty where the data are not a file.
         versions: Version by library.
@@ -31,6 +32,7 @@ class ExperimentReport:
     analysis: Analysis
     spec: ExperimentSpec
     made_at: datetime
+    locked: bool = False
     command: str = ""
     data_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)

@@ -117,8 +117,16 @@ def exact(amount: float) -> str:
 
 
 def money_bounds(interval: Interval) -> str:
-    """The bounds of an amount."""
-    return f"{money(interval.low)} to {money(interval.high)}"
+    """The bounds of an amount, in one unit.
+
+    >>> money_bounds(Interval(2.9e6, 986_914, 4_833_247)), money_bounds(Interval(5.0, -10.0, 20.0))
+    ('0.99 to 4.83 million', '−10 to 20')
+    """
+    if max(abs(interval.low), abs(interval.high)) >= _MILLION:
+        text = f"{interval.low / _MILLION:.2f} to {interval.high / _MILLION:.2f} million"
+    else:
+        text = f"{interval.low:,.0f} to {interval.high:,.0f}"
+    return text.replace("-", "−")
 
 
 def joined(names: tuple[str, ...] | list[str]) -> str:

@@ -1,9 +1,10 @@
 """The section on the effect over time."""
 
+from trimtab.experiments.analysis.checks import NOVELTY_ALPHA
 from trimtab.report import words
 from trimtab.report.document import Block, Cell, Chart, Folded, Heading, Note, Paragraph, Part, Table, head, row
 from trimtab.report.experiment import charts, numbers
-from trimtab.report.experiment.effects import DOUBT
+from trimtab.report.experiment.effects import WITHHELD
 from trimtab.report.experiment.model import ExperimentReport
 from trimtab.report.experiment.timeline import Timeline, timeline
 
@@ -17,14 +18,22 @@ def over_time(report: ExperimentReport) -> Part:
         return Part(_ANCHOR, _SHORT, _TITLE, (Paragraph(_nothing(report)),))
     blocks: list[Block] = [Chart(charts.timeline(report, line), _caption(report, line))]
     blocks += _rule(report, line)
-    trend = report.analysis.health.novelty.get(report.treatment)
-    blocks += [Heading("Does the effect last?")]
-    blocks += [Paragraph(trend.statement if trend else "Too few days to say whether the effect changes.")]
+    blocks += [Heading("Does the effect last?"), Paragraph(trend_sentence(report))]
     blocks.append(Chart(charts.daily(report, report.days), "Units by the day of their first exposure. Lines: 95%."))
     blocks.append(Folded("Day by day", (_days(report, line),)))
     if not report.healthy:
-        blocks = [DOUBT, Folded("The effect over time as measured", tuple(blocks))]
+        blocks = [WITHHELD, Folded("The effect over time as measured", tuple(blocks))]
     return Part(_ANCHOR, _SHORT, _TITLE, tuple(blocks))
+
+
+def trend_sentence(report: ExperimentReport) -> str:
+    """Whether the effect changes from day to day."""
+    trend = report.analysis.health.novelty.get(report.treatment)
+    if trend is None:
+        return "Too few days to say whether the effect changes."
+    slope = numbers.absolute(report.primary.kind, trend.slope)
+    measured = f"it changes by {slope} a day ({numbers.p_value(trend.p_value)}, judged at {NOVELTY_ALPHA:g})"
+    return f"The effect is not steady: {measured}." if trend.present else f"No trend is shown: {measured}."
 
 
 def _nothing(report: ExperimentReport) -> str:
@@ -36,6 +45,7 @@ def _nothing(report: ExperimentReport) -> str:
 def _caption(report: ExperimentReport, line: Timeline) -> str:
     level = words.percent(1 - report.analysis.experiment.alpha, 0)
     name = report.analysis.experiment.primary
+    name += f", {report.treatment} against {report.analysis.experiment.control}," if report.several else ""
     return {
         "sequential": f"{name} over all units so far. Dots are looks; one beyond the dashed bounds may stop the test. "
         f"The band is the nominal {level} interval, for orientation only.",

@@ -62,11 +62,11 @@ def _of_rules(report: ExperimentReport) -> Iterator[Risk]:
             f"{'; '.join(subject.changes)}.",
             "Ask whether the change was made after looking at the data; if it was, repeat the experiment.",
         )
-    elif not subject.declared_hash:
+    elif not report.locked:
         yield Risk(
             "low",
             "Rules not locked",
-            "No spec was written down before the start, so nothing shows that the rules were not fitted to the data.",
+            "No spec was locked before the start, so nothing shows that the rules were not fitted to the data.",
             "Lock a spec before the next experiment.",
         )
 
@@ -146,7 +146,7 @@ def _of_metrics(report: ExperimentReport) -> Iterator[Risk]:
             inside = f", inside its margin of {words.percent(metric.margin, 0)}" if _inside(report, name) else ""
             yield Risk(
                 "medium",
-                f"{words.capital(name)} deteriorates",
+                f"{name} deteriorates",
                 f"{name} is worse by {change.lstrip('+−')} ({bounds}){inside}.",
                 "Accept it knowingly, or mend it before the last phase of the launch.",
             )
@@ -154,7 +154,7 @@ def _of_metrics(report: ExperimentReport) -> Iterator[Risk]:
             worst = words.percent(found.noninferiority.worst, 1)
             yield Risk(
                 "low",
-                f"{words.capital(name)} near its margin",
+                f"{name} near its margin",
                 f"{name} may be worse by up to {worst}, of {words.percent(metric.margin, 1)} tolerated.",
                 "Watch it at every phase of the launch.",
             )

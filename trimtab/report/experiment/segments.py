@@ -1,9 +1,9 @@
 """The section on segments: first whether they differ at all, then each, and no claim without evidence."""
 
 from trimtab.experiments.analysis.result import Segmentation, SegmentComparison
-from trimtab.report.document import Block, Cell, Chart, Heading, Note, Paragraph, Part, Table, head, row
+from trimtab.report.document import Block, Cell, Chart, Folded, Heading, Note, Paragraph, Part, Table, head, row
 from trimtab.report.experiment import charts, numbers
-from trimtab.report.experiment.effects import DOUBT
+from trimtab.report.experiment.effects import WITHHELD
 from trimtab.report.experiment.model import ExperimentReport
 
 _NO_CLAIM = "no claim"
@@ -15,7 +15,9 @@ def segments(report: ExperimentReport) -> Part:
     if not parts:
         text = "No segment was analysed; the effect is known for all units together only."
         return Part("segments", "Segments", "Segments", (Paragraph(text),))
-    blocks: list[Block] = [] if report.healthy else [DOUBT]
+    blocks: list[Block] = []
+    if report.several:
+        blocks.append(Paragraph(f"{report.treatment} against {report.analysis.experiment.control}."))
     if len(parts) > 1:
         blocks.append(
             Paragraph(
@@ -26,26 +28,31 @@ def segments(report: ExperimentReport) -> Part:
         )
     for part in parts:
         blocks += _attribute(report, part)
+    if not report.healthy:
+        blocks = [WITHHELD, Folded("The segments as measured", tuple(blocks))]
     return Part("segments", "Segments", "Segments", tuple(blocks))
 
 
-def interaction(report: ExperimentReport, part: Segmentation) -> str:
-    """Whether the segments of an attribute differ, in words."""
+def interaction(report: ExperimentReport, part: Segmentation) -> tuple[str, tuple[str, ...]]:
+    """Whether the segments of an attribute differ, in words, and what follows."""
     test = part.heterogeneity
     if test is None:
-        return f"Too few values of {part.attribute} carry information to test whether effects differ."
+        return f"Too few values of {part.attribute} carry information to test whether effects differ.", ()
     measured = f"interaction test {numbers.p_value(test.p_value)}"
+    if not report.healthy:
+        return f"By {part.attribute}: {measured}.", ()
+    harmed = [segment.segment for segment in part.segments if segment.claim == "worse"]
+    worse = (f"The treatment is shown to be worse for {numbers.joined(harmed)}.",) if harmed else ()
     if not part.differs:
-        return (
-            f"Effects are not shown to differ by {part.attribute} ({measured}). The effect overall is the best "
-            "estimate for every segment, and what one segment shows alone is no reason to treat it apart."
+        advice = (
+            "The effect overall is the best estimate for every segment; what one segment shows alone is no reason to "
+            "treat it apart."
         )
-    better = [segment.segment for segment in part.segments if segment.claim == "better"]
-    worse = [segment.segment for segment in part.segments if segment.claim == "worse"]
-    claims = [f"better for {numbers.joined(better)}"] if better else []
-    claims += [f"worse for {numbers.joined(worse)}"] if worse else []
-    rest = f" The treatment is shown to be {' and '.join(claims)}." if claims else " No segment's own effect is shown."
-    return f"Effects differ by {part.attribute} ({measured}).{rest}" if report.healthy else f"{measured}."
+        return f"Effects are not shown to differ by {part.attribute} ({measured}).", worse or (advice,)
+    helped = [segment.segment for segment in part.segments if segment.claim == "better"]
+    better = (f"The treatment is shown to be better for {numbers.joined(helped)}.",) if helped else ()
+    alone = (*better, *worse) or ("Yet in no segment is an effect of its own shown.",)
+    return f"Effects differ by {part.attribute} ({measured}).", alone
 
 
 def claim(part: Segmentation, segment: SegmentComparison) -> Cell:
@@ -59,13 +66,19 @@ def claim(part: Segmentation, segment: SegmentComparison) -> Cell:
 
 def _attribute(report: ExperimentReport, part: Segmentation) -> list[Block]:
     overall = report.comparison.relative if report.comparison else None
-    words = interaction(report, part)
-    blocks: list[Block] = [Heading(part.attribute), Note(words) if report.healthy else Paragraph(words)]
+    said, rest = interaction(report, part)
+    blocks: list[Block] = [Heading(part.attribute)]
+    blocks.append(Note(said, rest) if report.healthy else Paragraph(said))
     drawn = charts.segment_forest(part, overall.estimate if overall else None)
     if drawn:
         shown = min(len(part.segments), charts.MOST_SEGMENTS)
         more = f" The first {shown} of {len(part.segments)}." if shown < len(part.segments) else ""
-        blocks.append(Chart(drawn, f"Relative effect in each segment; the upright line is the effect overall.{more}"))
+        blocks.append(
+            Chart(
+                drawn,
+                f"Relative effect in each segment. Solid line: no effect; dashed: the effect overall.{more}",
+            )
+        )
     blocks.append(_table(report, part))
     if part.left_out:
         blocks.append(Paragraph(f"Too few units to compare: {numbers.joined(part.left_out)}.", muted=True))

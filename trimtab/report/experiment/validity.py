@@ -6,6 +6,7 @@ from trimtab.report import words
 from trimtab.report.document import Block, Cell, Heading, Note, Paragraph, Part, Table, head, row
 from trimtab.report.experiment import numbers
 from trimtab.report.experiment.model import ExperimentReport
+from trimtab.report.experiment.over_time import trend_sentence
 
 _PASS, _FAIL, _UNKNOWN = Cell("pass", tone="good"), Cell("fail", tone="bad"), Cell("not checked")
 
@@ -30,7 +31,7 @@ def _checks(report: ExperimentReport) -> tuple[tuple[Cell, ...], ...]:
     rows = [
         row(
             "Sample ratio",
-            f"{words.capital(numbers.p_value(health.srm.p_value))} (chi-square {health.srm.statistic:.3f}, "
+            f"{numbers.p_value(health.srm.p_value)} (chi-square {health.srm.statistic:.3f}, "
             f"{health.srm.degrees_of_freedom} df); a mismatch below {spec.sample_ratio_alpha:g}",
             _FAIL if health.srm.mismatch else _PASS,
         ),
@@ -62,7 +63,7 @@ def _trend_check(report: ExperimentReport) -> tuple[Cell, ...]:
     if trend is None:
         why = "No time column" if report.spec.time is None else "Fewer than three days with data"
         return row("Effect steady over time", why, _UNKNOWN)
-    return row("Effect steady over time", trend.statement, _FAIL if trend.present else _PASS)
+    return row("Effect steady over time", trend_sentence(report), _FAIL if trend.present else _PASS)
 
 
 def _power_check(report: ExperimentReport) -> tuple[Cell, ...]:
@@ -81,7 +82,7 @@ def _arms(report: ExperimentReport) -> Table:
     total, whole = sum(health.counts.values()), sum(weights.values())
     rows = tuple(
         row(
-            Cell(arm, "control" if arm == report.analysis.experiment.control else "treatment"),
+            arm,
             words.percent(weights.get(arm, 0.0) / whole, 1) if not health.phases else "by phase",
             f"{health.srm.expected.get(arm, 0.0):,.0f}",
             f"{units:,}",
