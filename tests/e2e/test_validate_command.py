@@ -14,6 +14,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from trimtab.cli import app
+from trimtab.errors import BadInput
+from trimtab.sessions.load import read_table
 from trimtab.steps.validate import Result
 
 ROWS = 400
@@ -235,6 +237,11 @@ def test_bad_input_is_one_clear_message(case: str, workshop: Workshop) -> None:
     assert "Traceback" not in said
     for fragment in fragments:
         assert fragment in said
+
+
+def test_a_url_is_not_taken_for_a_path(workshop: Workshop) -> None:
+    with pytest.raises(BadInput, match="is a URL; data are read from files"):
+        read_table("s3://shop/sessions.parquet")
 
 
 def test_an_error_for_machines_is_json(workshop: Workshop) -> None:

@@ -34,13 +34,13 @@ def register(app: typer.Typer) -> None:
     )
     group.command(
         "submit",
-        epilog="Example: trimtab pipeline submit --profile cluster --data s3://shop/sessions.parquet "
+        epilog="Example: trimtab pipeline submit --profile cluster --data /var/lib/trimtab/sessions.parquet "
         "--spec ux_sessions --wait",
     )(submit)
     group.command(
         "schedule",
         epilog="Example: trimtab pipeline schedule --profile cluster --name nightly --cron '0 3 * * *' "
-        "--data s3://shop/sessions.parquet --spec ux_sessions",
+        "--data /var/lib/trimtab/sessions.parquet --spec ux_sessions",
     )(schedule)
     app.add_typer(group, name="pipeline", epilog=console.EXIT_CODES)
 

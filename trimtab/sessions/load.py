@@ -93,6 +93,10 @@ def read_table(path: str | Path, csv_format: FileFormat | None = None) -> Table:
         BadInput: The file is absent, a folder, empty, not UTF-8, without rows, not readable as its kind, delimited
             otherwise than declared, or has two columns of one name.
     """
+    if "://" in str(path):
+        raise BadInput(
+            f"'{path}' is a URL; data are read from files.", remedy="Copy it to a disk that this process sees."
+        )
     path = Path(path)
     if path.is_dir():
         raise BadInput(f"'{path}' is a folder, not a data file.", remedy="Give one CSV or Parquet file in it.")
