@@ -198,7 +198,10 @@ class Predictor(Protocol):
     """A client of a deployed arm, speaking the inference protocol."""
 
     def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
-        """One row per instance: `probability`, `act`, `version`. Raises Unavailable."""
+        """One row per instance, in order: `probability`, `uplift`, `act`, `version`, and `history` (where it came from).
+
+        Raises BadInput where the arm refuses the request, and Unavailable where it does not answer.
+        """
         ...
 
 
@@ -249,7 +252,7 @@ class MetricTable(Protocol):
         """Moments of the requested columns by arm, and by the values of a key. Raises BadInput."""
         ...
 
-    def limits(self, column: str, quantiles: Sequence[float]) -> tuple[float, ...]:
+    def limits(self, column: str, quantiles: Sequence[float], *, exact: bool = True) -> tuple[float, ...]:
         """Quantiles of a column over all arms together, to cap it at. Raises BadInput."""
         ...
 

@@ -183,12 +183,22 @@ class IbisMetricTable:
             missing |= missing_of(request, sums)
         return Cell(*key, int(plain["units"]), moments, missing)
 
-    def limits(self, column: str, quantiles: Sequence[float]) -> tuple[float, ...]:
-        """Quantiles of a column over all arms together."""
+    def limits(self, column: str, quantiles: Sequence[float], *, exact: bool = True) -> tuple[float, ...]:
+        """Quantiles of a column over all arms together, to cap it at.
+
+        Args:
+            column: The column.
+            quantiles: In (0, 1].
+            exact: An exact quantile holds the whole column in the engine's memory; a sketch is enough for a rough cap.
+
+        Raises:
+            BadInput: The column is absent, or has no values.
+        """
         table = self._units
         check_columns(table, (column,), self._location)
         values = value_of(table, column, "drop")
-        row = run(table.aggregate(**{f"q{i}": values.quantile(q) for i, q in enumerate(quantiles)}), self._location)[0]
+        take = values.quantile if exact else values.approx_quantile
+        row = run(table.aggregate(**{f"q{i}": take(q) for i, q in enumerate(quantiles)}), self._location)[0]
         found = tuple(row[f"q{i}"] for i in range(len(quantiles)))
         if any(value is None or not isfinite(value) for value in found):
             raise BadInput(f"column '{column}' of '{self._location}' has no quantiles to be capped at.")

@@ -17,6 +17,7 @@ from trimtab.ports import MetricTable, Ports
 
 Result = Analysis
 OUTLIERS = 0.99  # The sensitivity table caps the primary metric at this quantile.
+_EXACT_UNITS = 1_000_000  # Of more units than these, a sketch of that quantile is enough.
 _EVENT = "{}?"  # Name of the column that says whether an outcome happened at all.
 
 
@@ -116,7 +117,7 @@ def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Materi
         segments=segments,
         days=days,
         quantiles=table.quantiles(_quantiles(spec)),
-        capped=_capped(spec, table, caps),
+        capped=_capped(spec, table, caps, units.rows),
         caps=caps,
         units=units,
     )
@@ -180,14 +181,16 @@ def _caps(spec: ExperimentSpec, table: MetricTable) -> dict[str, dict[str, float
     return caps
 
 
-def _capped(spec: ExperimentSpec, table: MetricTable, caps: Mapping[str, Mapping[str, float]]) -> dict[str, Cell]:
+def _capped(
+    spec: ExperimentSpec, table: MetricTable, caps: Mapping[str, Mapping[str, float]], units: int
+) -> dict[str, Cell]:
     """The primary metric without outliers, where it is a mean or ratio that is not capped already."""
     name = spec.primary
     if name is None or spec.metrics[name].kind not in ("mean", "ratio") or name in caps:
         return {}
     metric = spec.metrics[name]
     column = metric.outcome_columns[0]
-    limit = table.limits(column, [OUTLIERS])[0]
+    limit = table.limits(column, [OUTLIERS], exact=units <= _EXACT_UNITS)[0]
     return _ordered(spec, whole(table.cells([_request(name, spec, {column: limit})])))
 
 

@@ -69,17 +69,17 @@ def sequential_result(
     if not information or now > information[-1]:
         information.append(now)
         statistics.append(comparison.statistic)
-    share = _share(spec, treatment)
+    share = _share(spec, material, treatment)
     design = SequentialDesign(
         plan.planned_units * share, level, Spending(plan.spending), alternative=comparison.alternative
     )
     return analyse(design, information, statistics, standard_error=comparison.absolute.standard_error, final=plan.final)
 
 
-def _share(spec: ExperimentSpec, treatment: str) -> float:
+def _share(spec: ExperimentSpec, material: Material, treatment: str) -> float:
     """Share of the planned units that control and this treatment make up."""
     if not spec.arms:
-        return 1.0
+        return 2 / len(material.arms)
     return (spec.arms[spec.control] + spec.arms[treatment]) / sum(spec.arms.values())
 
 
