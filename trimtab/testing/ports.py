@@ -10,7 +10,7 @@ import pandas as pd
 from trimtab.adapters.events import FileEventLog
 from trimtab.adapters.files import FileSnapshotStore
 from trimtab.adapters.inference import records
-from trimtab.errors import NotFound
+from trimtab.errors import NotFound, Unavailable
 from trimtab.models.bundle import ConversionModel
 from trimtab.ports import DriftReporter, EventLog, Ports, SnapshotStore, Warehouse
 from trimtab.types import Endpoint, ModelVersion
@@ -75,6 +75,8 @@ class InProcessArms:
 
     def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
         """Answer as a server would."""
+        if endpoint.arm not in self._arms:
+            raise Unavailable(f"arm '{endpoint.arm}' is not deployed.")
         version, model = self._arms[endpoint.arm]
         self.asked.append((endpoint.arm, instances))
         decision = model.act(pd.DataFrame(records(instances)))
