@@ -78,8 +78,8 @@ def _declared(path: str, base: ExperimentSpec | None, spec: ExperimentSpec) -> D
     """The locked rules beside a spec, or the spec itself where the flags changed it."""
     if base is None:
         return Declared()
-    before = locked(path) or base
-    return Declared(spec_hash(before), changes(before, spec))
+    before = locked(path)
+    return Declared(spec_hash(before) if before else "", changes(before or base, spec))
 
 
 def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Material:
