@@ -17,7 +17,8 @@ import benchmarks
 
 def run(names: list[str]) -> list[dict[str, object]]:
     """Run the named benchmarks, or all, each in order of its name."""
-    found = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_"))
+    modules = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
+    found = sorted(name for name in modules if not name.startswith("_"))
     unknown = sorted(set(names) - set(found))
     if unknown:
         sys.exit(f"error: no benchmark named {', '.join(unknown)}; there are: {', '.join(found)}")

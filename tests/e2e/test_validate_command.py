@@ -312,7 +312,7 @@ def test_bad_rows_go_to_quarantine_with_every_reason(workshop: Workshop) -> None
 
 
 def test_quarantine_shows_no_personal_data(workshop: Workshop) -> None:
-    said = {3: "write to ann@example.org", 4: "+49 170 1234567", 5: "d'arcy.o'neill@example.org"}
+    said: dict[int, Cell] = {3: "write to ann@example.org", 4: "+49 170 1234567", 5: "d'arcy.o'neill@example.org"}
     table = with_cells("errors", said)
     table["mail"] = [f"person{number}@example.org" for number in range(ROWS)]
     table["phone"] = "x"
