@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from trimtab.adapters.kfp_local import LocalLauncher
 from trimtab.errors import BadInput, TrimtabError
@@ -54,6 +56,13 @@ class TestLocalLauncher(LauncherContract):
         with pytest.raises(TrimtabError, match="task 'mark' was stopped before it could say why") as raised:
             launcher.submit(toy, {"marks": marks, "then": "die"}, run_key="a")
         assert "Killed" in raised.value.message
+
+    def test_a_task_that_cannot_begin_tells_its_last_line(self, tmp_path: Path, toy: str, marks: str) -> None:
+        compiled = json.dumps(yaml.safe_load(Path(toy).read_text()))  # on one line; JSON is YAML
+        (tmp_path / "broken.yaml").write_text(compiled.replace("import runtime", "import absent"))
+        launcher = LocalLauncher(tmp_path / "home", profile_name="local", progress=lambda *_: None)
+        with pytest.raises(TrimtabError, match="ImportError: cannot import name 'absent'"):
+            launcher.submit(str(tmp_path / "broken.yaml"), {"marks": marks}, run_key="a")
 
     def test_a_finished_key_is_not_for_other_arguments(
         self, launcher: LocalLauncher, toy: str, marks: str, tmp_path: Path

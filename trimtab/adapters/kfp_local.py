@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +29,7 @@ _TASKS_AT_ONCE = 2
 # The processes of a killed run need a moment to end and let go of its lock.
 _LOCK_SECONDS = 5.0
 _LOG_LINES = 12
+_TRACE_LINES = 4
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -197,10 +199,16 @@ def _described(folder: Path, pipeline: str, run_key: str, result: dict[str, Any]
 def _unexplained(reason: str, log: Path) -> TrimtabError:
     """The error for a task that ended without a word, e.g. killed for memory."""
     inner = re.search(r"Inner task failed: '([^']+)'", _clean(reason))
-    lines = [line for line in _clean(log.read_text(errors="replace")).splitlines() if line.strip(" -")]
-    told = [line.strip() for line in lines if "INFO" not in line][-_LOG_LINES:]
+    lines = [line.strip() for line in _clean(log.read_text(errors="replace")).splitlines()]
+    told = _accident(lines) or [line for line in lines if line.strip("-") and "INFO" not in line][-_LOG_LINES:]
     what = f"task '{inner[1]}' was stopped before it could say why" if inner else f"the run stopped: {_clean(reason)}"
     return TrimtabError("\n".join([f"{what}.", *told]), remedy=f"The whole log is {log}.")
+
+
+def _accident(lines: list[str]) -> list[str]:
+    """The end of the log's last traceback: a task that cannot import what it needs fails before it can report it."""
+    begins = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    return list(takewhile(bool, lines[begins[-1] :]))[-_TRACE_LINES:] if begins else []
 
 
 def _clean(text: str) -> str:

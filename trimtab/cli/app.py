@@ -16,25 +16,29 @@ GROUPS = ("run", "simulate", "validate", "train", "experiment", "pipeline", "ser
 # A path that somebody gave and that cannot be used; other errors of the system (a full disk) are not bad input.
 _WRONG_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
-app = typer.Typer(
-    name="trimtab",
-    help="Raise an online shop's conversion, and prove that you did.",
-    epilog=console.EXIT_CODES,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+
+def commands() -> typer.Typer:
+    """The command tree."""
+    tree = typer.Typer(
+        name="trimtab",
+        help="Raise an online shop's conversion, and prove that you did.",
+        epilog=console.example("trimtab run"),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    for group in GROUPS:
+        importlib.import_module(f"trimtab.cli.{group}").register(tree)
+    return tree
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with a documented code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    for group in GROUPS:
-        importlib.import_module(f"trimtab.cli.{group}").register(app)
     as_json = "--json" in arguments
     try:
         # A person gets typer's own words on a wrong option; a machine gets the same JSON as for every other error.
-        sys.exit(app(args=arguments, standalone_mode=not as_json))
+        sys.exit(commands()(args=arguments, standalone_mode=not as_json))
     except (TrimtabError, OSError, TyperException) as error:
         if os.environ.get("TRIMTAB_DEBUG"):
             raise

@@ -37,6 +37,11 @@ out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 
 err = Console(stderr=True)
 
 
+def example(command: str) -> str:
+    """What stands below a command's help: how it is called, and what its exit codes mean."""
+    return f"Example: {command}\n\n{EXIT_CODES}"
+
+
 def emit(result: object, *, as_json: bool, render: Callable[[], None]) -> None:
     """Print a result once, for a machine or for a person."""
     if as_json:

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Registered model versions.", no_args_is_help=True)
     group.callback()(_group)
-    group.command("list", epilog="Example: trimtab models list --name ux_sessions")(list_)
+    group.command("list", epilog=console.example("trimtab models list --name ux_sessions"))(list_)
     app.add_typer(group, name="models", epilog=console.EXIT_CODES)
 
 

@@ -26,21 +26,27 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Compile the training pipeline, and run it here or on Kubeflow.", no_args_is_help=True)
     group.command(
         "compile",
-        epilog="Example: trimtab pipeline compile --accelerator gaudi --node-selector pool=gaudi "
-        "--toleration habana.ai/gaudi:NoSchedule --workers 4 --out training.yaml",
+        epilog=console.example(
+            "trimtab pipeline compile --accelerator gaudi --node-selector pool=gaudi "
+            "--toleration habana.ai/gaudi:NoSchedule --workers 4 --out training.yaml"
+        ),
     )(compile_)
-    group.command("run", epilog="Example: trimtab pipeline run --data sessions.csv --spec spec.yaml --set trials=4")(
-        run
-    )
+    group.command(
+        "run", epilog=console.example("trimtab pipeline run --data sessions.csv --spec spec.yaml --set trials=4")
+    )(run)
     group.command(
         "submit",
-        epilog="Example: trimtab pipeline submit --profile cluster --data /var/lib/trimtab/sessions.parquet "
-        "--spec ux_sessions --wait",
+        epilog=console.example(
+            "trimtab pipeline submit --profile cluster --data /var/lib/trimtab/sessions.parquet "
+            "--spec ux_sessions --wait"
+        ),
     )(submit)
     group.command(
         "schedule",
-        epilog="Example: trimtab pipeline schedule --profile cluster --name nightly --cron '0 3 * * *' "
-        "--data /var/lib/trimtab/sessions.parquet --spec ux_sessions",
+        epilog=console.example(
+            "trimtab pipeline schedule --profile cluster --name nightly --cron '0 3 * * *' "
+            "--data /var/lib/trimtab/sessions.parquet --spec ux_sessions"
+        ),
     )(schedule)
     app.add_typer(group, name="pipeline", epilog=console.EXIT_CODES)
 

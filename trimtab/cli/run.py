@@ -18,9 +18,7 @@ SIMULATED = "ux_sessions"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("run", epilog=f"Example: trimtab run --data sessions.csv --spec my-spec.yaml\n\n{console.EXIT_CODES}")(
-        run
-    )
+    app.command("run", epilog=console.example("trimtab run --data sessions.csv --spec my-spec.yaml"))(run)
 
 
 def run(
