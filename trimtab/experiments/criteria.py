@@ -113,12 +113,11 @@ def statistical(primary: Evidence, policy: Policy, sequential: SequentialResult 
 
 
 def practical(primary: Evidence, policy: Policy) -> Criterion:
-    """Is the estimated improvement as large as was declared to matter?"""
+    """Is the estimated improvement as large as was declared to matter? Asked only where a minimum was declared."""
     asked = f"at least {policy.minimum_relative_effect:.2%}"
     relative = primary.comparison.relative
     if relative is None:
-        status: Status = "pass" if policy.minimum_relative_effect <= 0 and primary.gain > 0 else "open"
-        return Criterion("practical", asked, "undefined", status, f"{primary.metric} is zero in control.")
+        return Criterion("practical", asked, "undefined", "open", f"{primary.metric} is zero in control.")
     gain = relative.estimate if primary.direction == "higher" else -relative.estimate
     enough = gain >= policy.minimum_relative_effect
     return Criterion(

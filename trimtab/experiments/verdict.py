@@ -62,7 +62,8 @@ def decide(
     if primary is None:
         missing = Criterion("primary", "data in both arms", "no data", "open", "There are no data to judge.")
         return Verdict("hold", tuple(problems) or (missing.reason,), (health, missing))
-    judged = [criteria.statistical(primary, rules, sequential), criteria.practical(primary, rules)]
+    judged = [criteria.statistical(primary, rules, sequential)]
+    judged += [criteria.practical(primary, rules)] if rules.minimum_relative_effect > 0 else []
     judged += [criteria.bayesian(bayesian, rules)] if bayesian is not None else []
     judged += [criteria.revenue(business, rules)] if business is not None else []
     judged += [criteria.guardrail(metric) for metric in guardrails]

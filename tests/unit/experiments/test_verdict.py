@@ -27,7 +27,7 @@ def latency(treatment: float, *, n: int = 5_000, margin: float = 0.1) -> Evidenc
 def test_a_shown_improvement_ships() -> None:
     verdict = decide(BETTER, guardrails=[latency(1.22)])
     assert verdict.decision == "ship"
-    assert [line.status for line in verdict.criteria] == ["pass"] * 4
+    assert [line.status for line in verdict.criteria] == ["pass"] * 3
     assert verdict.reasons[0].startswith("conversion is better by +20.00%")
 
 
@@ -60,6 +60,14 @@ def test_a_small_improvement_is_not_enough_where_a_larger_one_was_declared() -> 
     verdict = decide(BETTER, policy=Policy(minimum_relative_effect=0.3))
     assert verdict.decision == "hold"
     assert "less than the 30.00%" in verdict.reasons[0]
+    assert decide(BETTER, policy=Policy(minimum_relative_effect=0.1)).criteria[-1].name == "practical"
+
+
+def test_nothing_is_said_of_a_minimum_that_nobody_declared() -> None:
+    for evidence in (BETTER, SAME, WORSE):
+        verdict = decide(evidence)
+        assert "practical" not in {line.name for line in verdict.criteria}
+        assert not any("declared" in reason for reason in verdict.reasons)
 
 
 def test_a_harmed_guardrail_rolls_back_and_an_unproven_one_holds() -> None:
@@ -105,7 +113,7 @@ def test_bayesian_and_revenue_lines() -> None:
     assert decide(BETTER, bayesian=bayes, business=rich).decision == "ship"
     verdict = decide(BETTER, bayesian=bayes, business=poor)
     assert verdict.decision == "hold"
-    assert [line.name for line in verdict.criteria] == ["health", "statistical", "practical", "bayesian", "revenue"]
+    assert [line.name for line in verdict.criteria] == ["health", "statistical", "bayesian", "revenue"]
     assert verdict.criteria[-1].status == "fail"
     reverse = compare_proportions_bayes(Proportion(1_200, 10_000), Proportion(1_000, 10_000))
     assert decide(SAME, bayesian=reverse).decision == "hold"
