@@ -90,7 +90,8 @@ def run(config: Config, ports: Ports) -> Result:
     reference, stored = ports.snapshots.read(config.snapshot_id)
     if not config.data:
         earlier, later = _by_time(reference, stored)
-        return _compare(config, ports, stored, reference=earlier, current=later)
+        broken = broken_columns(earlier, later, stored)
+        return _compare(config, ports, stored, reference=earlier, current=later, broken=broken)
     spec = load_spec(config.spec) if config.spec else stored
     table = read_table(config.data, spec.format)
     ports.progress(STAGE, 0, 3, "validating the new sessions")

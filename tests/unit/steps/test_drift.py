@@ -77,3 +77,25 @@ def test_an_absent_column_is_a_finding_and_an_absent_file_an_error(ports: StepPo
     assert "'device'" in result.reasons[0]
     with pytest.raises(BadInput):
         drift.run(drift.Config(reference, str(tmp_path / "nothing.csv")), ports.as_ports())
+
+
+def _changed_late(ports: StepPorts, column: str, value: float) -> drift.Result:
+    """Drift within a snapshot whose last fifth has another value in one column; its rows lie in no order of time."""
+    sessions = shop_sessions(np.random.default_rng(1), SPEC).sort_values("began")
+    sessions.iloc[2_400:, sessions.columns.get_loc(column)] *= value
+    shuffled = sessions.sample(frac=1, random_state=2, ignore_index=True)
+    snapshot = ports.snapshots.put(shuffled, SPEC, source="shop.csv", rejected=0)
+    return drift.run(drift.Config(snapshot.id), ports.as_ports())
+
+
+def test_without_newer_sessions_the_last_fifth_is_compared_with_what_came_before(ports: StepPorts) -> None:
+    result = _changed_late(ports, "lcp_ms", 1.5)
+    assert result.report is not None
+    assert (result.report.reference_rows, result.report.current_rows) == (2_400, 600)
+    assert (result.action, [column.column for column in result.report.drifted]) == ("retrain", ["lcp_ms"])
+
+
+def test_a_column_that_broke_late_is_not_drift_either(ports: StepPorts) -> None:
+    result = _changed_late(ports, "api_ms", np.nan)
+    assert result.action == "page"
+    assert "'api_ms' has no values" in result.reasons[0]
