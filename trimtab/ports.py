@@ -198,7 +198,7 @@ class Predictor(Protocol):
     """A client of a deployed arm, speaking the inference protocol."""
 
     def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
-        """One row per instance, in order: `probability`, `uplift`, `act`, `version`, and `history` (where it came from).
+        """One row per instance, in order: `probability`, `uplift`, `act`, `version`, `history` (where it came from).
 
         Raises BadInput where the arm refuses the request, and Unavailable where it does not answer.
         """
