@@ -2,12 +2,17 @@
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
+import orjson
 import pytest
 
+from trimtab.report.experiment.model import ExperimentReport
+from trimtab.report.experiment.page import experiment_document, experiment_json, render_document
 from trimtab.report.page import render_page
 from trimtab.report.summary import summarise
+from trimtab.testing.experiment_reports import simulated_report
 from trimtab.testing.reports import loop_report
 
 FOLDER = Path(__file__).parent / "report"
@@ -40,13 +45,28 @@ def _keys(value: object, prefix: str = "") -> list[str]:
     return [prefix]
 
 
+@cache
+def _experiment() -> ExperimentReport:
+    """A report with every section filled."""
+    business = {"units_per_year": 1e6, "value_per_conversion": 40, "one_off_cost": 100_000}
+    looks = {"planned_units": 25_000, "looks": ["2026-09-11T00:00:00Z"]}
+    lifts = {"control": 0.0, "treatment": 0.25}
+    return simulated_report(lifts=lifts, business=business, sequential=looks, changes=("alpha: 0.01 became 0.05",))
+
+
+def _plain(value: object) -> object:
+    return orjson.loads(orjson.dumps(value))
+
+
 @pytest.mark.parametrize(
     ("name", "actual"),
     [
         ("outline.txt", lambda: _outline(render_page(loop_report()))),
         ("summary_keys.txt", lambda: "\n".join(sorted(_keys(summarise(loop_report())))) + "\n"),
+        ("experiment_outline.txt", lambda: _outline(render_document(experiment_document(_experiment())))),
+        ("experiment_keys.txt", lambda: "\n".join(sorted(_keys(_plain(experiment_json(_experiment()))))) + "\n"),
     ],
-    ids=["outline", "summary keys"],
+    ids=["outline", "summary keys", "experiment outline", "experiment keys"],
 )
 def test_structure_is_as_agreed(name: str, actual: object) -> None:
     assert callable(actual)

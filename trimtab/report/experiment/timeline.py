@@ -8,6 +8,7 @@ from typing import Literal
 
 from trimtab.experiments.always_valid import confidence_sequence
 from trimtab.experiments.analysis.result import ArmComparison, DailyEffect
+from trimtab.experiments.effects import Effect
 from trimtab.experiments.sequential import SequentialDesign
 from trimtab.experiments.spending import Spending
 from trimtab.report.experiment.model import ExperimentReport
@@ -37,7 +38,7 @@ class LookPoint:
         estimate: Absolute effect.
         statistic: Z.
         bound: It rejects where the size of Z exceeds this.
-        reach: The bound in the effect's unit.
+        reach: The bound in the effect's unit: the estimate lies beyond it exactly where Z lies beyond the bound.
     """
 
     day: str
@@ -133,7 +134,12 @@ def _looks(
             estimate=days[place].cumulative.estimate,
             statistic=days[place].cumulative.statistic,
             bound=look.bound,
-            reach=look.bound * days[place].cumulative.standard_error,
+            reach=look.bound * _per_z(days[place].cumulative),
         )
         for place, look in zip(places, looks, strict=True)
     )
+
+
+def _per_z(effect: Effect) -> float:
+    """The effect that makes up one unit of Z: a score test's standard error is not the interval's."""
+    return effect.estimate / effect.statistic if effect.statistic else effect.standard_error
