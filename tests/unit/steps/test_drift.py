@@ -82,7 +82,7 @@ def test_an_absent_column_is_a_finding_and_an_absent_file_an_error(ports: StepPo
 def _changed_late(ports: StepPorts, column: str, value: float) -> drift.Result:
     """Drift within a snapshot whose last fifth has another value in one column; its rows lie in no order of time."""
     sessions = shop_sessions(np.random.default_rng(1), SPEC).sort_values("began")
-    sessions.iloc[2_400:, sessions.columns.get_loc(column)] *= value
+    sessions[column] *= np.where(np.arange(len(sessions)) < 2_400, 1.0, value)
     shuffled = sessions.sample(frac=1, random_state=2, ignore_index=True)
     snapshot = ports.snapshots.put(shuffled, SPEC, source="shop.csv", rejected=0)
     return drift.run(drift.Config(snapshot.id), ports.as_ports())
