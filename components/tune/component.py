@@ -18,11 +18,11 @@ def tune(
     profile: str,
     run: str,
 ) -> str:
-    """Run this worker's share of the trials; returns the study's name, or `study` as it is where `trials` is 0."""
+    """Run this worker's share of the trials; returns the study's name, or `study` as it is where it has no share."""
     from trimtab import runtime
     from trimtab.steps import results, tune
 
-    if trials == 0:
+    if worker >= trials:  # fewer trials than workers, or none: the first workers have them
         return study
     with runtime.stage(profile, run=run, name="tune") as ports:
         config = results.configure(

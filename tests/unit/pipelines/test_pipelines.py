@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 import components
+from components.tune.component import tune
 from pipelines.compiler import compile_pipeline
 from pipelines.options import (
     REQUIRED_ENVIRONMENT,
@@ -97,3 +98,10 @@ def test_refuses_to_compile_what_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="cannot be written"):
         compile_pipeline("training", Options(), tmp_path / "file" / "p.yaml")
+
+
+@pytest.mark.parametrize(("trials", "worker"), [(0, 0), (1, 1), (2, 3)])
+def test_a_worker_without_a_share_of_the_trials_does_nothing(trials: int, worker: int) -> None:
+    where = {"profile": "absent", "run": "a", "snapshot_id": "absent", "device": "auto"}
+    answer = tune.python_func(trials=trials, study="earlier", worker=worker, workers=4, seed=7, **where)
+    assert answer == "earlier"
