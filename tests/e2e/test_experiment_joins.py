@@ -160,6 +160,43 @@ def test_a_ramp_is_no_mismatch_when_its_phases_are_declared(folder: Path, capsys
     assert not phased.health.srm.mismatch
 
 
+def test_a_ramp_in_better_times_does_not_flatter_the_treatment(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The treatment harms in either phase, but most of it ran while everybody converted more (Simpson's paradox)."""
+    first, second = daily(2, 5_000, lift=0.0, share=0.1), daily(2, 5_000, lift=0.0)
+    second["unit"] += len(first)
+    second["at"] = [(datetime.fromisoformat(when) + timedelta(days=2)).isoformat() for when in second["at"]]
+    rng = np.random.default_rng(3)
+    for part, base in ((first, 0.1), (second, 0.4)):
+        chance = base - 0.04 * (part["arm"] == "B")
+        part["converted"] = (rng.random(len(part)) < chance).astype(int)
+    exposures, arms = pd.concat([first, second]), {"A": 0.5, "B": 0.5}
+    exposures["half"] = np.where(exposures["unit"] % 2, "odd", "even")
+    phases = [
+        {"starts": at(0), "weights": {"A": 0.9, "B": 0.1}},
+        {"starts": at(48), "weights": {"A": 0.5, "B": 0.5}},
+    ]
+    looks = {"planned_units": 40_000, "looks": [at(24)]}
+    found, message = analyse(
+        folder, capsys, exposures, metrics=CONVERTED, arms=arms, phases=phases, segments=["half"], sequential=looks
+    )
+    assert found is not None, message
+    conversion = found.metrics["conversion"]
+    assert conversion.arms["B"].value > conversion.arms["A"].value + 0.05
+    comparison = conversion.comparisons[0]
+    assert comparison.absolute.low < -0.04 < comparison.absolute.high < 0
+    assert comparison.method.endswith("within phases")
+    assert comparison.bayesian is not None
+    assert comparison.bayesian.probability_better < 0.001
+    assert all(segment.absolute.estimate < 0 for segment in found.segments[0].segments)
+    assert found.days[-1].cumulative.high < 0
+    assert comparison.sequential is not None
+    assert comparison.sequential.look.fraction < 20_000 / 40_000  # The ramp's unequal arms tell less.
+    assert any("compared within each phase" in note for note in found.health.notes)
+    assert found.verdict.decision != "ship"
+
+
 def test_an_effect_that_wears_off_stops_the_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exposures = daily(6, 1_000, lift=0.0)
     rng = np.random.default_rng(0)

@@ -32,6 +32,7 @@ from trimtab.adapters.ibis_tables import (
     check_columns,
     example,
     matched,
+    naive,
     open_table,
     run,
     units_table,
@@ -39,14 +40,16 @@ from trimtab.adapters.ibis_tables import (
     with_outcomes,
 )
 from trimtab.errors import BadInput
-from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck
+from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck, stacked
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.quantiles import QuantileSummary, order_statistics
 
 # Up to so many rows every unit is checked for repeats; of more, a hashed sample of about so many units.
 _EXACT_ROWS, _SAMPLED_UNITS = 1_000_000, 100_000
-KEY = "__key"
+KEY, STRATUM = "__key", "__stratum"
 _MISSING = "(missing)"
+
+Group = tuple[str, str, str]  # arm, key, stratum
 
 
 class IbisWarehouse:
@@ -161,10 +164,13 @@ class IbisMetricTable:
         plain = self._sums(table, requests, treated=False)
         again = [request for request in requests if any(incomplete(request, sums) for sums in plain.values())]
         treated = self._sums(table, again, treated=True) if again else {}
-        return [
-            self._cell(key, sums, requests, {request.metric: treated[key] for request in again})
-            for key, sums in sorted(plain.items())
-        ]
+        groups: dict[tuple[str, str], dict[str, Cell]] = {}
+        for group, sums in sorted(plain.items()):
+            cell = self._cell(group[:2], sums, requests, {request.metric: treated[group] for request in again})
+            groups.setdefault(group[:2], {})[group[2]] = cell
+        if not self._layout.strata:
+            return [cell for parts in groups.values() for cell in parts.values()]
+        return [stacked(*key, parts) for key, parts in groups.items()]
 
     def _cell(
         self, key: tuple[str, str], plain: Sums, requests: Sequence[Request], treated: Mapping[str, Sums]
@@ -230,6 +236,9 @@ class IbisMetricTable:
 
     def _keyed(self, by: Key | None) -> Table:
         table = self._units
+        if self._layout.strata:
+            later = [(table[TIME] >= naive(start)).cast("int64") for start in self._layout.strata[1:]]
+            table = table.mutate(**{STRATUM: sum(later, start=ibis.literal(0))})
         if by is None:
             return table
         if by.day:
@@ -237,14 +246,14 @@ class IbisMetricTable:
         check_columns(table, (by.column,), self._location)
         return table.mutate(**{KEY: table[by.column].cast("string").fill_null(_MISSING)})
 
-    def _sums(self, table: Table, requests: Sequence[Request], *, treated: bool) -> dict[tuple[str, str], Sums]:
-        keys = [name for name in (ARM, KEY) if name in table.columns]
+    def _sums(self, table: Table, requests: Sequence[Request], *, treated: bool) -> dict[Group, Sums]:
+        keys = [name for name in (ARM, KEY, STRATUM) if name in table.columns]
         if treated:
             means = table.group_by(keys).aggregate(**centres(table, requests))
             table = table.inner_join(means, keys)
         wanted = treated_aggregates(table, requests) if treated else aggregates(table, requests)
         rows = run(table.group_by(keys).aggregate(**wanted), self._location)
-        return {(row[ARM], row.get(KEY, "")): row for row in rows}
+        return {(row[ARM], row.get(KEY, ""), str(row.get(STRATUM, ""))): row for row in rows}
 
     def _check(self, table: Table, request: Request) -> None:
         """Refuse columns that are absent or hold no numbers."""

@@ -5,7 +5,7 @@ whole experiment is the sum of its cells and one pass over the data serves both.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -84,6 +84,7 @@ class Layout:
         starts: Rows before it do not count.
         ends: Rows from then on do not count.
         outcomes: Makes the table one of exposures: the first of each unit counts, and outcomes are joined to it.
+        strata: Starts of stretches of time that arms are compared within; rows before the first belong to it.
     """
 
     unit: str
@@ -93,6 +94,7 @@ class Layout:
     starts: datetime | None = None
     ends: datetime | None = None
     outcomes: OutcomeJoin | None = None
+    strata: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Cell:
         units: Units in it.
         moments: Moments by metric.
         missing: Units without a value, by column.
+        strata: The parts that it consists of, by place of the layout's stratum; empty where there are none.
     """
 
     arm: str
@@ -120,6 +123,11 @@ class Cell:
     units: int
     moments: Mapping[str, Moments]
     missing: Mapping[str, int] = field(default_factory=dict)
+    strata: Mapping[str, "Cell"] = field(default_factory=dict)
+
+    def stratified(self, metric: str) -> dict[str, Moments]:
+        """One metric's moments by stratum."""
+        return {name: part.moments[metric] for name, part in self.strata.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +181,17 @@ def merged(cells: Iterable[Cell], key: Callable[[Cell], str]) -> dict[str, dict[
     }
 
 
+def stacked(arm: str, key: str, parts: Mapping[str, Cell]) -> Cell:
+    """A cell made of its strata."""
+    return replace(_added(arm, key, list(parts.values())), strata=parts)
+
+
 def _added(arm: str, key: str, cells: list[Cell]) -> Cell:
     moments = {metric: merge_all([cell.moments[metric] for cell in cells]) for metric in cells[0].moments}
     missing = {column: sum(cell.missing[column] for cell in cells) for column in cells[0].missing}
-    return Cell(arm, key, sum(cell.units for cell in cells), moments, missing)
+    names = dict.fromkeys(name for cell in cells for name in cell.strata)
+    strata = {name: _added(arm, name, [cell.strata[name] for cell in cells if name in cell.strata]) for name in names}
+    return Cell(arm, key, sum(cell.units for cell in cells), moments, missing, strata)
 
 
 def marginal(moments: Moments, columns: tuple[str, ...]) -> Moments:

@@ -7,7 +7,6 @@ segments add up to the whole.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -133,11 +132,23 @@ class Moments:
 
 
 def merge_all(groups: Sequence[Moments]) -> Moments:
-    """Moments of all groups together.
+    """Moments of all groups together, by one update around the mean of all of them.
 
     Raises:
         BadInput: There is no group, or columns differ.
     """
     if not groups:
         raise BadInput("there are no groups to merge.")
-    return reduce(Moments.merge, groups)
+    for group in groups:
+        if group.columns != groups[0].columns:
+            raise BadInput(f"moments of columns {groups[0].columns} and {group.columns} cannot be merged.")
+    filled = [group for group in groups if group.n]
+    if len(filled) < 2:
+        return filled[0] if filled else groups[0]
+    counts = np.array([group.n for group in filled], dtype=np.float64)
+    means = np.stack([group.mean for group in filled])
+    shares = counts / counts.sum()
+    mean = means[0] + shares @ (means - means[0])
+    gaps = means - mean
+    comoment = np.sum([group.comoment for group in filled], axis=0) + (gaps * counts[:, None]).T @ gaps
+    return Moments(filled[0].columns, sum(group.n for group in filled), mean, comoment)

@@ -142,7 +142,8 @@ def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:
         join = OutcomeJoin(
             location, outcomes.unit, outcomes.time, outcomes.metric, outcomes.value, outcomes.window_hours, columns
         )
-    return Layout(spec.unit, spec.arm, spec.time, spec.eligible, spec.starts, spec.ends, join)
+    phases = tuple(phase.starts for phase in spec.phases)
+    return Layout(spec.unit, spec.arm, spec.time, spec.eligible, spec.starts, spec.ends, join, phases)
 
 
 def requests(spec: ExperimentSpec, caps: Mapping[str, Mapping[str, float]] | None = None) -> list[Request]:

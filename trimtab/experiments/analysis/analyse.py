@@ -106,6 +106,7 @@ def _compare_all(
         for treatment in treatments:
             try:
                 if metric.kind == "quantile":
+                    _refuse_phases(spec)
                     arms = material.quantiles.get(name, {})
                     if spec.control in arms and treatment in arms:
                         found[name, treatment] = compare_summaries(spec, name, arms[spec.control], arms[treatment])
@@ -116,6 +117,12 @@ def _compare_all(
             except BadInput as error:
                 treated[name].append(f"No comparison with {treatment}: {error.message}")
     return found, treated
+
+
+def _refuse_phases(spec: ExperimentSpec) -> None:
+    """A quantile has no moments that could be compared within phases, and over all of them it may be biased."""
+    if len(spec.phases) > 1:
+        raise BadInput("a quantile cannot be averaged over phases; judge the last one by its start as 'starts'.")
 
 
 def _treatment_of_data(spec: ExperimentSpec, material: Material, name: str) -> list[str]:

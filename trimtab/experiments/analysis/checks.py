@@ -5,14 +5,15 @@ from datetime import UTC
 
 from scipy import stats
 
-from trimtab.experiments.analysis.compare import LEAST_UNITS
+from trimtab.experiments.analysis.compare import arm_moments, comparable
 from trimtab.experiments.analysis.evidence import Material
 from trimtab.experiments.analysis.result import DailyEffect, Health, PhaseRatio
 from trimtab.experiments.balance import CovariateBalance, covariate_balance
 from trimtab.experiments.cells import Cell, UnitCheck, marginal
 from trimtab.experiments.health import SampleRatio, sample_ratio
-from trimtab.experiments.spec import ExperimentSpec, Phase, check_arm
+from trimtab.experiments.spec import ExperimentSpec, check_arm
 from trimtab.experiments.stability import Novelty, novelty
+from trimtab.experiments.strata import LEAST_UNITS
 
 NOVELTY_ALPHA = 0.01  # A trend stops the verdict, so one in a hundred steady effects may be stopped, not one in twenty.
 _TRACE = 0.001  # Share of units in several arms that a join of exposures may leave out without comment.
@@ -73,23 +74,20 @@ def _srm(srm: SampleRatio, counts: Mapping[str, int], phases: Sequence[PhaseRati
 
 
 def _phases(spec: ExperimentSpec, material: Material) -> tuple[PhaseRatio, ...]:
-    """The sample-ratio test of each declared phase; a day belongs to the phase that it ends in."""
-    if not spec.phases or not material.days:
-        return ()
-    starts = [phase.starts.astimezone(UTC).date().isoformat() for phase in spec.phases]
+    """The sample-ratio test of each declared phase; what came before the first belongs to it."""
     found = []
     for place, phase in enumerate(spec.phases):
-        end = starts[place + 1] if place + 1 < len(starts) else "9999-12-31"
-        begin = starts[place] if place else "0000-01-01"
-        counts = _counts(phase, [cell for cell in material.days if begin <= cell.key < end])
+        counts = {arm: _units_in(material.arms.get(arm), str(place)) for arm in phase.weights}
         if sum(counts.values()):
             threshold = spec.sample_ratio_alpha / len(spec.phases)
-            found.append(PhaseRatio(starts[place], sample_ratio(counts, phase.weights, threshold=threshold), counts))
+            starts = phase.starts.astimezone(UTC).date().isoformat()
+            found.append(PhaseRatio(starts, sample_ratio(counts, phase.weights, threshold=threshold), counts))
     return tuple(found)
 
 
-def _counts(phase: Phase, cells: Sequence[Cell]) -> dict[str, int]:
-    return {arm: sum(cell.units for cell in cells if cell.arm == arm) for arm in phase.weights}
+def _units_in(cell: Cell | None, stratum: str) -> int:
+    part = cell.strata.get(stratum) if cell else None
+    return part.units if part else 0
 
 
 def _combined(phases: Sequence[PhaseRatio]) -> SampleRatio:
@@ -139,9 +137,9 @@ def _balance(spec: ExperimentSpec, material: Material) -> dict[str, tuple[Covari
         lines: dict[str, CovariateBalance] = {}
         for name, metric in spec.metrics.items():
             columns = metric.covariate_columns
-            if not columns or name not in cell.moments or min(cell.moments[name].n, control.moments[name].n) < 2:
+            if not columns or name not in cell.moments or not comparable(name, control, cell):
                 continue
-            pair = (marginal(one.moments[name], columns) for one in (control, cell))
+            pair = (marginal(moments, columns) for moments in arm_moments(metric, name, control, cell))
             lines |= {line.covariate: line for line in covariate_balance(*pair)}
         if lines:
             found[arm] = tuple(lines.values())
@@ -190,7 +188,10 @@ def _notes(spec: ExperimentSpec, material: Material) -> list[str]:
     if units.late_outcomes:
         notes.append(f"{units.late_outcomes:,} outcomes came after the attribution window and do not count.")
     if len(spec.phases) > 1:
-        notes.append("Weights changed between phases; the effects are over all phases together.")
+        notes.append(
+            "Weights changed between phases, so arms are compared within each phase and the effects averaged, a phase "
+            "counting by n0 n1 / (n0 + n1) of its units; the arms' plain values mix the phases."
+        )
     return notes
 
 

@@ -1,7 +1,8 @@
 """One metric's comparison, by the estimator that its kind asks for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from trimtab.errors import BadInput
 from trimtab.experiments.always_valid import AlwaysValid, confidence_sequence
 from trimtab.experiments.bayes import (
     BayesianComparison,
@@ -17,8 +18,9 @@ from trimtab.experiments.moments import Moments
 from trimtab.experiments.proportions import Proportion, compare_proportions
 from trimtab.experiments.quantiles import QuantileSummary, compare_quantiles
 from trimtab.experiments.spec import ExperimentSpec, Metric
+from trimtab.experiments.strata import LEAST_UNITS, standardise, stratum_weights
 
-LEAST_UNITS = 2  # A variance needs two.
+_ROUNDING = 1e-6  # Relative error of a count that was computed from a mean.
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,49 @@ def compare_cells(
     alpha = spec.alpha if choices.alpha is None else choices.alpha
     alternative = spec.alternative_of(name)
     before = metric.before if choices.covariates else None
-    arms = control.moments[name], treatment.moments[name]
+    arms = arm_moments(metric, name, control, treatment)
     if metric.kind == "binary" and before is None:
-        return compare_proportions(
+        found = compare_proportions(
             *(proportion(metric, moments) for moments in arms),
             alpha=alpha,
             alternative=alternative,
             relative=spec.relative_scale,
         )
-    return compare_means(
-        *arms, metric.measure, covariate=before, alpha=alpha, alternative=alternative, relative=spec.relative_scale
+    else:
+        found = compare_means(
+            *arms, metric.measure, covariate=before, alpha=alpha, alternative=alternative, relative=spec.relative_scale
+        )
+    return _of_strata(found, name, control, treatment) if control.strata else found
+
+
+def arm_moments(metric: Metric, name: str, control: Cell, treatment: Cell) -> tuple[Moments, Moments]:
+    """Both arms' moments, standardised to the same strata where there are any.
+
+    Raises:
+        BadInput: No stratum has two units of each arm.
+    """
+    if not control.strata:
+        return control.moments[name], treatment.moments[name]
+    first, second = control.stratified(name), treatment.stratified(name)
+    weights = stratum_weights(first, second)
+    if not weights:
+        raise BadInput("no phase has two units in each arm.")
+    rate = metric.kind == "binary" and metric.before is None
+    return standardise(first, weights, rate=rate), standardise(second, weights, rate=rate)
+
+
+def _of_strata(found: Comparison, name: str, control: Cell, treatment: Cell) -> Comparison:
+    """A comparison over phases, with the units that it was made of."""
+    first, second = control.stratified(name), treatment.stratified(name)
+    used = stratum_weights(first, second)
+    alone = [one for one in {**first, **second} if one not in used]
+    left = f"{len(alone)} of {len(alone) + len(used)} phases lack two units in each arm and count for nothing."
+    return replace(
+        found,
+        n_control=sum(first[one].n for one in used),
+        n_treatment=sum(second[one].n for one in used),
+        method=f"{found.method}, within phases" if len(used) > 1 else found.method,
+        note=" ".join(part for part in (found.note, left if alone else "") if part),
     )
 
 
@@ -72,7 +107,7 @@ def compare_summaries(
 def compare_bayes(spec: ExperimentSpec, name: str, control: Cell, treatment: Cell) -> BayesianComparison:
     """The posterior comparison with the declared priors."""
     metric, prior = spec.metrics[name], spec.bayes
-    arms = control.moments[name], treatment.moments[name]
+    arms = arm_moments(metric, name, control, treatment)
     if metric.kind == "binary" and metric.before is None:
         return compare_proportions_bayes(
             *(proportion(metric, moments) for moments in arms),
@@ -99,13 +134,18 @@ def watch(spec: ExperimentSpec, name: str, comparison: Comparison) -> AlwaysVali
 
 
 def proportion(metric: Metric, moments: Moments) -> Proportion:
-    """Successes and units of a binary metric."""
+    """Successes and units of a binary metric; of standardised moments, the effective ones, which need not be whole."""
     column = metric.outcome_columns[0]
-    return Proportion(round(float(moments.mean[moments.place(column)]) * moments.n), moments.n)
+    successes = float(moments.mean[moments.place(column)]) * moments.n
+    whole = round(successes)
+    counted = abs(successes - whole) <= _ROUNDING * max(1, whole)
+    return Proportion(whole if counted else min(successes, moments.n), moments.n)
 
 
 def comparable(name: str, control: Cell, treatment: Cell) -> bool:
-    """Whether both arms have enough units for a variance."""
+    """Whether both arms have enough units for a variance, in some stratum where there are strata."""
+    if control.strata and treatment.strata:
+        return bool(stratum_weights(control.stratified(name), treatment.stratified(name)))
     return min(control.moments[name].n, treatment.moments[name].n) >= LEAST_UNITS
 
 

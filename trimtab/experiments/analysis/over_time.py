@@ -1,5 +1,6 @@
 """The primary effect day by day and look by look."""
 
+from collections.abc import Mapping
 from datetime import UTC
 from itertools import accumulate
 
@@ -12,6 +13,7 @@ from trimtab.experiments.effects import Comparison
 from trimtab.experiments.sequential import SequentialDesign, SequentialResult, analyse
 from trimtab.experiments.spec import ExperimentSpec
 from trimtab.experiments.spending import Spending
+from trimtab.experiments.strata import equivalent_units
 
 
 def daily_effects(spec: ExperimentSpec, material: Material, treatments: tuple[str, ...]) -> tuple[DailyEffect, ...]:
@@ -39,8 +41,8 @@ def sequential_result(
 ) -> SequentialResult | None:
     """What the newest look says; None where no group-sequential test was declared.
 
-    Information is the number of units. Earlier looks are recomputed from the units exposed until then, a day being the
-    finest step; a look counts from the day after it was taken.
+    Information is the number of units; over phases, of equally informative ones. Earlier looks are recomputed from the
+    units exposed until then, a day being the finest step; a look counts from the day after it was taken.
 
     Args:
         spec: The rules.
@@ -63,9 +65,9 @@ def sequential_result(
             raise BadInput(
                 f"the look of {look.date()} has too few units before it.", remedy="Mend 'looks' in the spec."
             )
-        information.append(float(earlier.n_control + earlier.n_treatment))
+        information.append(_information(spec, whole(until), treatment, earlier))
         statistics.append(earlier.statistic)
-    now = float(comparison.n_control + comparison.n_treatment)
+    now = _information(spec, material.arms, treatment, comparison)
     if not information or now > information[-1]:
         information.append(now)
         statistics.append(comparison.statistic)
@@ -74,6 +76,18 @@ def sequential_result(
         plan.planned_units * share, level, Spending(plan.spending), alternative=comparison.alternative
     )
     return analyse(design, information, statistics, standard_error=comparison.absolute.standard_error, final=plan.final)
+
+
+def _information(spec: ExperimentSpec, arms: Mapping[str, Cell], treatment: str, comparison: Comparison) -> float:
+    """Units of both arms; over phases, the units that would be as informative at the last phase's weights."""
+    primary, control, other = spec.primary or "", arms[spec.control], arms[treatment]
+    if not control.strata:
+        return float(comparison.n_control + comparison.n_treatment)
+    last = spec.phases[-1].weights
+    treated = last[treatment] / (last[spec.control] + last[treatment])
+    if not 0 < treated < 1:
+        return float(comparison.n_control + comparison.n_treatment)
+    return equivalent_units(control.stratified(primary), other.stratified(primary), treated_share=treated)
 
 
 def _share(spec: ExperimentSpec, material: Material, treatment: str) -> float:
