@@ -20,6 +20,12 @@ def test_the_table_tells_the_whole_loop() -> None:
         assert part in text
 
 
+def test_a_warning_about_the_data_is_not_left_to_the_page() -> None:
+    text = _print(loop_report(rows=800))
+    assert "pages_viewed: Known only at session end" in text
+    assert "keyed hash" not in text
+
+
 def test_a_stage_that_did_not_run_says_why() -> None:
     text = _print(skipped_report("experiment", "promotion", reason="[no] unit column."))
     assert text.count("not run: [no] unit column.") == 2

@@ -1,6 +1,7 @@
 """From comparisons to a verdict: on each treatment, and on the experiment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from trimtab.experiments.analysis.result import ArmComparison, ArmVerdict, MetricResult, Verdict
 from trimtab.experiments.business import BusinessCase
@@ -41,8 +42,9 @@ def judge(
         problems: What forbids a winner.
         business: Business case by treatment.
     """
+    watched = _at_any_look(spec, comparisons, metrics, treatments)
     arms = tuple(
-        _judge_arm(spec, comparisons, metrics, treatment, problems=problems, case=business.get(treatment))
+        _judge_arm(spec, watched, metrics, treatment, problems=problems, case=business.get(treatment))
         for treatment in treatments
     )
     if not arms:
@@ -89,6 +91,28 @@ def _judge_arm(
         business=case if spec.business else None,
     )
     return ArmVerdict(treatment, verdict.decision, verdict.reasons, verdict.criteria)
+
+
+def _at_any_look(
+    spec: ExperimentSpec,
+    comparisons: Mapping[tuple[str, str], Comparison],
+    metrics: Mapping[str, MetricResult],
+    treatments: Sequence[str],
+) -> dict[tuple[str, str], Comparison]:
+    """The comparisons, with the always-valid p-value of the primary metric where watching was declared.
+
+    A fixed test's p-value below alpha is no evidence for whoever may look at any time. Bonferroni over the treatments.
+    """
+    found, primary = dict(comparisons), spec.primary or ""
+    for treatment in treatments:
+        own = _own(metrics, primary, treatment)
+        if own is not None and own.always_valid is not None:
+            watched = own.always_valid.p_value
+            adjusted = min(1.0, watched * len(treatments))
+            found[primary, treatment] = replace(
+                comparisons[primary, treatment], p_value=watched, p_value_adjusted=adjusted
+            )
+    return found
 
 
 def _own(metrics: Mapping[str, MetricResult], primary: str, treatment: str) -> ArmComparison | None:

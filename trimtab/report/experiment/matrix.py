@@ -72,8 +72,9 @@ def moved_sentence(report: ExperimentReport) -> str:
 
 
 def _caption(report: ExperimentReport) -> str:
+    looks = " as if looked at once," if report.spec.sequential else ""
     return (
-        f"Each row judges {report.analysis.experiment.primary} alone, uncorrected, without guardrails or money; "
+        f"Each row judges {report.analysis.experiment.primary} alone,{looks} uncorrected, without guardrails or money; "
         "for the Bayesian row, p is the probability not to be better"
     )
 

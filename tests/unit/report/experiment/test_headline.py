@@ -6,10 +6,11 @@ from scipy import stats
 
 from trimtab.report.experiment import headline
 from trimtab.report.experiment.model import ExperimentReport
+from trimtab.report.words import Card
 from trimtab.testing.experiment_reports import METRICS, simulated_report
 
 
-def _card(report: ExperimentReport, label: str) -> headline.Card | None:
+def _card(report: ExperimentReport, label: str) -> Card | None:
     return next((card for card in headline.cards(report) if card.label.startswith(label)), None)
 
 
