@@ -57,8 +57,8 @@ def _trained() -> train.Result:
     assert isinstance(model, ModelSection)
     return train.Result(
         bundle="models/plr_mlp", evaluation=model.evaluation, params={"width": 192}, seconds=3.0, fit_seconds=2.0,
-        device="cpu", epochs=9, best_epoch=7, rows={"train": 70, "test": 15}, split="time", temperature=1.1, folds=(), fold_means=(),
-        notes={"seed": "7"},
+        device="cpu", epochs=9, best_epoch=7, rows={"train": 70, "test": 15}, split="time", temperature=1.1, folds=(),
+        fold_means=(), notes={"seed": "7"},
     )  # fmt: skip
 
 
