@@ -73,7 +73,7 @@ def test_outcomes_count_within_the_window_of_the_first_exposure(
     )  # fmt: skip
     join = {
         "file": "outcomes.parquet", "unit": "unit", "time": "at", "metric": "what", "value": "amount",
-        "window_hours": 24,
+        "window_hours": 24, "until": at(26),
     }  # fmt: skip
     outcomes["at"] = pd.to_datetime(outcomes["at"])
     outcomes.to_parquet(folder / "outcomes.parquet", index=False)
@@ -88,6 +88,31 @@ def test_outcomes_count_within_the_window_of_the_first_exposure(
     notes = " ".join(found.health.notes)
     assert "2 outcomes have no exposure before them" in notes
     assert "1 outcomes came after the attribution window" in notes
+
+
+def test_units_that_may_convert_yet_are_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last outcome comes at hour 30, so windows of units exposed after hour 6 are open."""
+    exposures = pd.DataFrame(
+        [(f"{arm}{hour}", arm, at(hour)) for arm in "AB" for hour in (0, 3, 6, 7, 29)], columns=["unit", "arm", "at"]
+    )
+    outcomes = pd.DataFrame(
+        [("A0", at(1), "purchase"), ("A7", at(8), "purchase"), ("B3", at(4), "purchase"), ("B29", at(30), "purchase")],
+        columns=["unit", "at", "what"],
+    )
+    outcomes.to_csv(folder / "outcomes.csv", index=False)
+    join = {"file": "outcomes.csv", "unit": "unit", "time": "at", "metric": "what", "window_hours": 24}
+    only = {"conversion": METRICS["conversion"]}
+    found, message = analyse(folder, capsys, exposures, metrics=only, outcomes=join)
+    assert found is not None, message
+    assert {arm: value.units for arm, value in found.metrics["conversion"].arms.items()} == {"A": 3, "B": 3}
+    assert [found.metrics["conversion"].arms[arm].value for arm in "AB"] == pytest.approx([1 / 3, 1 / 3])
+    assert any("4 units were left out because their attribution window" in note for note in found.health.notes)
+    later, message = analyse(folder, capsys, exposures, metrics=only, outcomes={**join, "until": at(53)})
+    assert later is not None, message
+    assert later.health.counts == {"A": 5, "B": 5}
+    nothing, message = analyse(folder, capsys, exposures, metrics=only, outcomes={**join, "window_hours": 48})
+    assert nothing is None
+    assert "window of all 10 units" in message
 
 
 def daily(days: int, per_day: int, *, lift: float, share: float = 0.5) -> pd.DataFrame:

@@ -8,6 +8,7 @@ those metrics are summed again around each group's own means.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from math import ceil, isfinite, sqrt
 
@@ -33,8 +34,10 @@ from trimtab.adapters.ibis_tables import (
     example,
     matched,
     naive,
+    observed_until,
     open_table,
     run,
+    settled,
     units_table,
     window,
     with_outcomes,
@@ -88,7 +91,16 @@ class IbisMetricTable:
         table = table.filter(table[ARM].notnull(), table[layout.unit].notnull())
         if layout.outcomes is None:
             return table
-        return with_outcomes(table.filter(~table[MIXED]), layout.outcomes, layout.unit)
+        table = table.filter(~table[MIXED])
+        if self._until is not None:  # Whose time is not over may convert yet.
+            table = table.filter(settled(table, layout.outcomes, self._until))
+        return with_outcomes(table, layout.outcomes, layout.unit)
+
+    @cached_property
+    def _until(self) -> datetime | None:
+        """The time until which outcomes are known."""
+        assert self._layout.outcomes is not None
+        return observed_until(self._all, self._layout.outcomes, self._layout.unit)
 
     def units(self) -> UnitCheck:
         """Whether each unit appears once, in one arm; of very many units a hashed sample is looked at."""
@@ -140,9 +152,16 @@ class IbisMetricTable:
             ),
             self._location,
         )[0]
+        single = table.filter(~table[MIXED])
+        waiting = single.limit(0)
+        if self._until is not None:
+            waiting = single.filter(~settled(single, layout.outcomes, self._until))
         return replace(
             check,
             mixed=int(run(mixed.aggregate(n=mixed.count()), self._location)[0]["n"]),
+            open_windows=0
+            if waiting is None
+            else int(run(waiting.aggregate(n=waiting.count()), self._location)[0]["n"]),
             examples=tuple(str(row["unit"]) for row in examples),
             unexposed_outcomes=int(wasted["unexposed"] or 0),
             late_outcomes=int(wasted["late"] or 0),

@@ -139,6 +139,34 @@ def with_outcomes(units: Table, join: OutcomeJoin, unit: str) -> Table:
 
 def matched(units: Table, join: OutcomeJoin, unit: str) -> Table:
     """Outcomes beside the exposure of their unit (absent where the unit has none), and whether they came after it."""
+    slim = _outcomes(units, join, unit)
+    exposed = units.select(__exposed=units[unit], **{TIME: units[TIME]})
+    joined = slim.left_join(exposed, slim["__unit"] == exposed["__exposed"])
+    return joined.mutate(__after=(joined["__happened"] >= joined[TIME]).fill_null(False))
+
+
+def observed_until(units: Table, join: OutcomeJoin, unit: str) -> datetime | None:
+    """The time until which outcomes are known, in UTC without a zone: the declared one, or the last one in the data.
+
+    None where the data hold no time.
+    """
+    if join.until is not None:
+        return naive(join.until)
+    happened = _outcomes(units, join, unit)
+    last = [
+        run(happened.aggregate(last=happened["__happened"].max()), join.location)[0]["last"],
+        run(units.aggregate(last=units[TIME].max()), join.location)[0]["last"],
+    ]
+    return max((time for time in last if time is not None), default=None)
+
+
+def settled(units: Table, join: OutcomeJoin, until: datetime) -> Table:
+    """Whether a unit's attribution window was over by then; one without a time counts as before."""
+    return (units[TIME] <= until - timedelta(seconds=window(join))).fill_null(True)
+
+
+def _outcomes(units: Table, join: OutcomeJoin, unit: str) -> Table:
+    """Unit, time, kind and amount of every outcome under reserved names."""
     outcomes = _beside(units, join)
     check_columns(
         outcomes,
@@ -146,15 +174,12 @@ def matched(units: Table, join: OutcomeJoin, unit: str) -> Table:
         join.location,
     )
     amount = outcomes[join.value].cast("float64") if join.value else ibis.literal(1.0)
-    slim = outcomes.select(
+    return outcomes.select(
         __unit=outcomes[join.unit].cast(units[unit].type()),
         __happened=utc(outcomes, join.time, join.location),
         __what=outcomes[join.metric].cast("string"),
         __amount=amount,
     )
-    exposed = units.select(__exposed=units[unit], **{TIME: units[TIME]})
-    joined = slim.left_join(exposed, slim["__unit"] == exposed["__exposed"])
-    return joined.mutate(__after=(joined["__happened"] >= joined[TIME]).fill_null(False))
 
 
 def window(join: OutcomeJoin) -> int:

@@ -61,6 +61,7 @@ class OutcomeJoin:
         value: Column of the amount; 1 a row where None.
         window_hours: Longest time from exposure to outcome.
         columns: Column that is made -> what happened, and whether it counts once (`any`) or adds up (`sum`).
+        until: Outcomes are known until then; until the last exposure or outcome where None.
     """
 
     location: str
@@ -70,6 +71,7 @@ class OutcomeJoin:
     value: str | None
     window_hours: float
     columns: Mapping[str, tuple[str, Literal["any", "sum"]]]
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class UnitCheck:
         checked_share: Share of the units that was looked at; 1 but for very large tables.
         unexposed_outcomes: Outcomes of units without an exposure before them; None where no outcomes were joined.
         late_outcomes: Outcomes after the attribution window.
+        open_windows: Units whose attribution window was still open when the data end; they are left out.
     """
 
     rows: int
@@ -155,6 +158,7 @@ class UnitCheck:
     checked_share: float = 1.0
     unexposed_outcomes: int | None = None
     late_outcomes: int | None = None
+    open_windows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

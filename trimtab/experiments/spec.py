@@ -190,6 +190,8 @@ class Outcomes(_Strict):
         metric: Column that says what happened; a metric's `column` names one of its values.
         value: Column of the amount; each row counts 1 where absent.
         window_hours: An outcome counts if it comes within this time of the unit's first exposure.
+        until: Outcomes are known until then; until the last exposure or outcome where absent. Units whose window is
+            still open then are left out.
     """
 
     file: str
@@ -198,6 +200,7 @@ class Outcomes(_Strict):
     metric: str = "metric"
     value: str | None = None
     window_hours: float = Field(gt=0)
+    until: AwareDatetime | None = None
 
 
 class LayerRange(_Strict):

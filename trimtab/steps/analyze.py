@@ -110,6 +110,11 @@ def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Materi
     if spec.time:
         tick("days")
     cells = next(iter(segments.values()), days) or table.cells(wanted)
+    if not cells and units.open_windows:
+        raise BadInput(
+            f"the attribution window of all {units.open_windows:,} units in '{data}' is still open.",
+            remedy="Wait, shorten 'window_hours', or say in 'until' how long outcomes were recorded.",
+        )
     tick("arms")
     return Material(
         data=data,
@@ -140,7 +145,14 @@ def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:
                 how: Literal["any", "sum"] = "any" if metric.kind == "binary" else "sum"
                 columns[_EVENT.format(column) if how == "any" else column] = (column, how)
         join = OutcomeJoin(
-            location, outcomes.unit, outcomes.time, outcomes.metric, outcomes.value, outcomes.window_hours, columns
+            location=location,
+            unit=outcomes.unit,
+            time=outcomes.time,
+            metric=outcomes.metric,
+            value=outcomes.value,
+            window_hours=outcomes.window_hours,
+            columns=columns,
+            until=outcomes.until,
         )
     phases = tuple(phase.starts for phase in spec.phases)
     return Layout(spec.unit, spec.arm, spec.time, spec.eligible, spec.starts, spec.ends, join, phases)

@@ -187,6 +187,11 @@ def _notes(spec: ExperimentSpec, material: Material) -> list[str]:
         notes.append(f"{units.unexposed_outcomes:,} outcomes have no exposure before them and count for no arm.")
     if units.late_outcomes:
         notes.append(f"{units.late_outcomes:,} outcomes came after the attribution window and do not count.")
+    if units.open_windows:
+        notes.append(
+            f"{units.open_windows:,} units were left out because their attribution window was still open when the data "
+            "end: they may convert yet."
+        )
     if len(spec.phases) > 1:
         notes.append(
             "Weights changed between phases, so arms are compared within each phase and the effects averaged, a phase "
