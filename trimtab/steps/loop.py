@@ -152,7 +152,7 @@ def _watch(config: Config, ports: Ports, *, snapshot_id: str, spec: DatasetSpec,
         _skip(("drift", "retrain"), reason, config, ports)
         return
     newer = _drifted(config, ports) if simulated else ""
-    wanted = drift.Config(snapshot_id, newer, model=spec.name)
+    wanted = drift.Config(snapshot_id, newer, model=judged_model(spec.name, ports))
     found = results.perform(drift.run, wanted, ports, run=config.run, stage="drift")
     if found.action != "retrain":
         _skip(("retrain",), f"Not asked for: {' '.join(found.reasons) or 'no column drifted.'}", config, ports)
@@ -163,6 +163,15 @@ def _watch(config: Config, ports: Ports, *, snapshot_id: str, spec: DatasetSpec,
     # The study of the first training is near enough: a retraining fits anew, and does not search again.
     searched = results.recall(tune.Result, ports, run=config.run, stage="tune").result.study if config.trials else ""
     _train(config, ports, run=config.retraining, data=newer, study=searched)
+
+
+def judged_model(model: str, ports: Ports) -> str:
+    """The model whose answers are watched beside the columns; empty while no version of it is champion."""
+    try:
+        ports.registry.resolve(model, "champion")
+    except NotFound:
+        return ""
+    return model
 
 
 def _drifted(config: Config, ports: Ports) -> str:
