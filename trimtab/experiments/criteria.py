@@ -11,6 +11,7 @@ from trimtab.experiments.effects import Comparison, Direction, check_alpha
 from trimtab.experiments.sequential import SequentialResult
 
 Status = Literal["pass", "fail", "open"]
+_LEAST = 1e-4  # Probabilities nearer to 0 or 1 are told as below or above it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def statistical(primary: Evidence, policy: Policy, sequential: SequentialResult 
         reason = f"{primary.metric} changed by {primary.change}. {sequential.reason}"
         return Criterion("statistical", bound, f"Z = {sequential.statistic:.2f}", status, reason)
     p_value = comparison.p_value if comparison.p_value_adjusted is None else comparison.p_value_adjusted
-    asked, actual = f"p < {policy.alpha:g}", f"p = {p_value:.3g}"
+    asked, actual = f"p < {policy.alpha:g}", _p(p_value)
     if p_value >= policy.alpha or primary.gain == 0:
         reason = f"{primary.metric} changed by {primary.change}, which chance may explain ({actual})."
         return Criterion("statistical", asked, actual, "open", reason)
@@ -136,13 +137,15 @@ def bayesian(result: BayesianComparison, policy: Policy) -> Criterion:
     base = abs(result.control.estimate)
     loss = result.expected_loss / base if base > 0 else 0.0
     asked = f"P(better) >= {policy.minimum_probability_better:.1%}, expected loss <= {policy.maximum_relative_loss:.2%}"
-    actual = f"P(better) = {chance:.2%}, expected loss = {loss:.3%}"
+    actual = f"P(better) {_chance(chance)}, expected loss {_loss(loss)}"
     likely = chance >= policy.minimum_probability_better and loss <= policy.maximum_relative_loss
     status: Status = "pass" if likely else "fail" if chance <= 1 - policy.minimum_probability_better else "open"
     reason = (
-        f"The treatment is better with probability {chance:.2%} (prior {result.prior}); choosing it is expected to "
+        f"The probability that the treatment is better is {_chance(chance, '')} (prior {result.prior}); choosing it is "
     )
-    return Criterion("bayesian", asked, actual, status, f"{reason}lose {loss:.3%} of control's value if it is worse.")
+    return Criterion(
+        "bayesian", asked, actual, status, f"{reason}expected to lose {_loss(loss, '')} of control's value."
+    )
 
 
 def revenue(case: BusinessCase, policy: Policy) -> Criterion:
@@ -178,3 +181,34 @@ def guardrail(metric: Evidence) -> Criterion:
         return Criterion(name, asked, actual, "pass", f"{metric.metric} stays within {margin}.")
     reason = f"{metric.metric} may be worse by up to {most:.2%}, beyond {margin}."
     return Criterion(name, asked, actual, "open", reason)
+
+
+def _p(p_value: float) -> str:
+    """A p-value with a floor: digits beyond it say nothing.
+
+    >>> _p(0.0314), _p(8.4e-5)
+    ('p = 0.0314', 'p < 0.0001')
+    """
+    return f"p = {p_value:.3g}" if p_value >= _LEAST else f"p < {_LEAST:g}"
+
+
+def _chance(probability: float, equals: str = "= ") -> str:
+    """A probability that is never rounded to certainty.
+
+    >>> _chance(0.9512), _chance(0.99996), _chance(0.00001, "")
+    ('= 95.12%', '> 99.99%', 'below 0.01%')
+    """
+    if probability > 1 - _LEAST:
+        return f"{'>' if equals else 'above'} {1 - _LEAST:.2%}"
+    if probability < _LEAST:
+        return f"{'<' if equals else 'below'} {_LEAST:.2%}"
+    return f"{equals}{probability:.2%}"
+
+
+def _loss(share: float, equals: str = "= ") -> str:
+    """A share of control's value, with a floor.
+
+    >>> _loss(0.0021), _loss(1e-9)
+    ('= 0.210%', '< 0.001%')
+    """
+    return f"{equals}{share:.3%}" if share >= 1e-5 else f"{'<' if equals else 'less than'} 0.001%"
