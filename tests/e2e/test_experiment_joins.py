@@ -236,6 +236,18 @@ def test_an_effect_that_wears_off_stops_the_verdict(folder: Path, capsys: pytest
     assert [day.day for day in found.days] == [f"2026-11-0{number}" for number in range(1, 7)]
 
 
+def test_control_is_calibrated_where_it_has_the_units(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, message = analyse(folder, capsys, daily(4, 1_500, lift=0.1), metrics=CONVERTED)
+    assert found is not None, message
+    assert found.health.calibration is not None
+    assert found.health.calibration.splits == 127
+    assert not found.health.calibration.excessive
+    few, message = analyse(folder, capsys, daily(4, 500, lift=0.1), metrics=CONVERTED)
+    assert few is not None, message
+    assert few.health.calibration is None
+    assert any("No A/A calibration: control has" in note for note in few.health.notes)
+
+
 def test_too_few_days_stop_the_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found, message = analyse(folder, capsys, daily(4, 500, lift=0.15), metrics=CONVERTED, minimum_days=7)
     assert found is not None, message

@@ -13,6 +13,7 @@ from functools import cached_property
 from math import ceil, isfinite, sqrt
 
 import ibis
+from ibis.common.exceptions import OperationNotDefinedError
 
 from trimtab.adapters.ibis_sums import (
     Sums,
@@ -175,7 +176,8 @@ class IbisMetricTable:
             by: Key of the cells.
 
         Raises:
-            BadInput: A column is absent or not numeric, or holds values that its metric may not have.
+            BadInput: A column is absent or not numeric, holds values that its metric may not have, or the key asks for
+                buckets and the engine has no hash.
         """
         table = self._keyed(by)
         for request in requests:
@@ -260,6 +262,11 @@ class IbisMetricTable:
             table = table.mutate(**{STRATUM: sum(later, start=ibis.literal(0))})
         if by is None:
             return table
+        if by.arm is not None:
+            table = table.filter(table[ARM] == by.arm)
+        if by.buckets:
+            place = table[by.column].hash() % by.buckets  # Negative for negative hashes, in some engines.
+            return table.mutate(**{KEY: ((place + by.buckets) % by.buckets).cast("string")})
         if by.day:
             return table.mutate(**{KEY: table[TIME].date().cast("string")})
         check_columns(table, (by.column,), self._location)
@@ -271,7 +278,10 @@ class IbisMetricTable:
             means = table.group_by(keys).aggregate(**centres(table, requests))
             table = table.inner_join(means, keys)
         wanted = treated_aggregates(table, requests) if treated else aggregates(table, requests)
-        rows = run(table.group_by(keys).aggregate(**wanted), self._location)
+        try:
+            rows = run(table.group_by(keys).aggregate(**wanted), self._location)
+        except OperationNotDefinedError as error:
+            raise BadInput(f"the engine of '{self._location}' cannot do what is asked: {error}.") from error
         return {(row[ARM], row.get(KEY, ""), str(row.get(STRATUM, ""))): row for row in rows}
 
     def _check(self, table: Table, request: Request) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
-from ibis.common.exceptions import TableNotFound
+from ibis.common.exceptions import OperationNotDefinedError, TableNotFound
 
 from trimtab.errors import BadInput, Unavailable
 from trimtab.experiments.cells import Layout, OutcomeJoin
@@ -46,9 +46,12 @@ def run(expression: Table, location: str) -> list[dict[str, Any]]:
 
     Raises:
         BadInput: The engine refuses the file.
+        OperationNotDefinedError: The engine lacks an operation.
     """
     try:
         return expression.to_pyarrow().to_pylist()
+    except OperationNotDefinedError:
+        raise
     except Exception as error:
         raise unreadable(location, error) from error
 

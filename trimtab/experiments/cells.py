@@ -101,10 +101,19 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A column by whose values cells are formed; with `day`, by the date of its time."""
+    """A column by whose values cells are formed.
+
+    Attributes:
+        column: The column.
+        day: By the date of its time.
+        buckets: By a hash of its values into so many buckets, named from 0 on.
+        arm: Only units of this arm.
+    """
 
     column: str
     day: bool = False
+    buckets: int = 0
+    arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,6 @@
 """Reads an experiment's table, or its aggregates, and says ship, roll back or hold, with the reasons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,8 +8,10 @@ from typing import Literal
 from trimtab.errors import BadInput
 from trimtab.experiments.analysis.aggregates import read_aggregates
 from trimtab.experiments.analysis.analyse import Declared, analyse
+from trimtab.experiments.analysis.calibrate import why_not
 from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.analysis.result import Analysis
+from trimtab.experiments.calibration import BUCKETS
 from trimtab.experiments.cells import Cell, Key, Layout, OutcomeJoin, QuantileRequest, Request
 from trimtab.experiments.declaration import Flags, declare, locked
 from trimtab.experiments.spec import ExperimentSpec, changes, load_experiment, spec_hash
@@ -87,7 +89,7 @@ def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Materi
     if not spec.metrics:
         raise BadInput("no metric is declared.", remedy="Give --metric NAME=binary:COLUMN, or metrics in the spec.")
     keys = {attribute: Key(attribute) for attribute in spec.segments}
-    total = len(keys) + 2 + (spec.time is not None)
+    total = len(keys) + 3 + (spec.time is not None)
     done = 0
 
     def tick(note: str) -> None:
@@ -116,16 +118,34 @@ def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Materi
             remedy="Wait, shorten 'window_hours', or say in 'until' how long outcomes were recorded.",
         )
     tick("arms")
+    arms = _ordered(spec, whole(cells))
+    buckets = _buckets(spec, table, arms, wanted)
+    tick("calibration")
     return Material(
         data=data,
-        arms=_ordered(spec, whole(cells)),
+        arms=arms,
         segments=segments,
         days=days,
         quantiles=table.quantiles(_quantiles(spec)),
         capped=_capped(spec, table, caps, units.rows),
         caps=caps,
         units=units,
+        buckets=buckets,
     )
+
+
+def _buckets(
+    spec: ExperimentSpec, table: MetricTable, arms: Mapping[str, Cell], wanted: Sequence[Request]
+) -> list[Cell]:
+    """Control's units by a hash, where that is enough for a calibration and the engine can do it."""
+    control = arms.get(spec.control)
+    if why_not(spec, control.units if control else 0):
+        return []
+    primary = [request for request in wanted if request.metric == spec.primary]
+    try:
+        return table.cells(primary, by=Key(spec.unit, buckets=BUCKETS, arm=spec.control))
+    except BadInput:  # The same columns were summed before, so it is the hash that the engine lacks.
+        return []
 
 
 def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:

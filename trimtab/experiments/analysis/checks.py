@@ -5,6 +5,7 @@ from datetime import UTC
 
 from scipy import stats
 
+from trimtab.experiments.analysis.calibrate import calibrate
 from trimtab.experiments.analysis.compare import arm_moments, comparable
 from trimtab.experiments.analysis.evidence import Material
 from trimtab.experiments.analysis.result import DailyEffect, Health, PhaseRatio
@@ -35,12 +36,14 @@ def check(
     srm = _combined(phases) if phases else sample_ratio(counts, weights, threshold=spec.sample_ratio_alpha)
     balance = _balance(spec, material)
     trends = _novelty(days)
+    calibrated, skipped = calibrate(spec, material)
     problems = [
         *_arms(counts, weights),
         *_srm(srm, counts, phases),
         *(_units(material.units, joined=spec.outcomes is not None) if material.units else ()),
         *_balance_problems(balance),
         *(f"The effect of {arm} is not stable. {trend.statement}" for arm, trend in trends.items() if trend.present),
+        *([calibrated.statement] if calibrated and calibrated.excessive else []),
         *_length(spec, material),
     ]
     return Health(
@@ -50,7 +53,8 @@ def check(
         balance=balance,
         novelty=trends,
         problems=tuple(problems),
-        notes=tuple(_notes(spec, material)),
+        notes=(*_notes(spec, material), *([f"No A/A calibration: {skipped}."] if skipped else [])),
+        calibration=calibrated,
     )
 
 

@@ -19,6 +19,7 @@ class Material:
         capped: Cells with the primary metric's outliers removed, for the sensitivity table; empty where not done.
         caps: Limits that values were capped at, by metric.
         units: Check of the units; None where only aggregates were given.
+        buckets: Control's units by a hash, for the A/A calibration; empty where it is not done.
     """
 
     data: str
@@ -29,6 +30,7 @@ class Material:
     capped: Mapping[str, Cell] = field(default_factory=dict)
     caps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     units: UnitCheck | None = None
+    buckets: Sequence[Cell] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ from trimtab.experiments.always_valid import AlwaysValid
 from trimtab.experiments.balance import CovariateBalance
 from trimtab.experiments.bayes import BayesianComparison
 from trimtab.experiments.business import BusinessCase
+from trimtab.experiments.calibration import Calibration
 from trimtab.experiments.criteria import Criterion
 from trimtab.experiments.effects import Direction, Effect
 from trimtab.experiments.health import SampleRatio
@@ -155,6 +156,7 @@ class Health:
         novelty: Trend of the primary effect by treatment, where there is a time column.
         problems: What forbids a winner, one sentence each.
         notes: What a reader should know besides.
+        calibration: A/A calibration of the primary metric's test; None where it was skipped, and a note says why.
     """
 
     srm: SampleRatio
@@ -164,6 +166,7 @@ class Health:
     novelty: dict[str, Novelty] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
