@@ -1,20 +1,91 @@
+"""What the loop does after the training pipeline, on a small shop with real models and servers in this process."""
+
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from trimtab import runtime
-from trimtab.steps import loop
-from trimtab.testing.registry import mlflow_database, register_version
+from trimtab.errors import NotFound
+from trimtab.models.bundle import ConversionModel
+from trimtab.models.gate import Gate
+from trimtab.steps import loop, promote, register, results
+from trimtab.testing.ports import InProcessArms, StepPorts
+from trimtab.testing.shop import shop_model, shop_sessions, shop_spec
+from trimtab.types import Endpoint
+
+SPEC = shop_spec()
+RUN = "run-1"
 
 
-def test_a_model_without_a_champion_does_not_stop_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRIMTAB_HOME", str(tmp_path))
-    mlflow_database(tmp_path)
-    ports = runtime.load("local")
-    assert not loop.judged_model("shop", ports)
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "model.json").write_text("{}")
-    register_version(ports.registry, ports.tracker, tmp_path / "bundle")
-    assert not loop.judged_model("shop", ports)
-    ports.registry.set_alias("shop", "champion", 1)
-    assert loop.judged_model("shop", ports) == "shop"
+class ArmsWithNews(InProcessArms):
+    """Arms during whose first request another process registers a newer challenger."""
+
+    ports: StepPorts
+
+    def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
+        """Answer as a server would."""
+        if not self.asked:
+            challenger = self.ports.registry.resolve(SPEC.name, "challenger")
+            self.ports.registry.put(SPEC.name, 3, Path(challenger.uri), "challenger")
+        return super().predict(endpoint, instances)
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> StepPorts:
+    """A champion that never acts, a challenger that does as its model says, and a gate that let it pass."""
+    ports = StepPorts(tmp_path)
+    rng = np.random.default_rng(4)
+    model = shop_model(shop_sessions(rng, SPEC), SPEC, rng=rng)
+    lazy = ConversionModel(replace(model.manifest, action_cost=1.0), model.preprocessor, model.network)
+    ports.registry.put(SPEC.name, 1, lazy.save(tmp_path / "lazy"), "champion")
+    ports.registry.put(SPEC.name, 2, model.save(tmp_path / "choosy"), "challenger")
+    _register(ports, Gate(True, (), ()))
+    return ports
+
+
+def _register(ports: StepPorts, gate: Gate) -> None:
+    registered = register.Result(SPEC.name, 2, gate, ("challenger",), "", "")
+    results.perform(lambda _config, _ports: registered, None, ports.as_ports(), run=RUN, stage="register")
+
+
+def _experiment(ports: StepPorts) -> None:
+    rng = np.random.default_rng(9)
+    sessions = shop_sessions(rng, SPEC, rows=8_000)
+    sessions["bought"] = (rng.random(len(sessions)) < np.where(sessions["lighter"] == 1, 0.5, 0.2)).astype(int)
+    snapshot = ports.snapshots.put(sessions, SPEC, source="shop.csv", rejected=0)
+    config = loop.Config(RUN, data="shop.csv", spec="shop")
+    loop._experiment(config, ports.as_ports(), snapshot_id=snapshot.id, model=SPEC.name, world="")
+
+
+def test_promotes_the_version_that_was_served_whoever_is_challenger_by_then(ports: StepPorts) -> None:
+    ports.arms = ArmsWithNews()
+    ports.arms.ports = ports
+    _experiment(ports)
+    moved = results.recall(promote.Result, ports.as_ports(), run=RUN, stage="promote").result
+    assert (moved.champion_before, moved.champion_after) == (1, 2)
+    assert ports.registry.resolve(SPEC.name, "champion").version == 2
+    assert ports.registry.resolve(SPEC.name, "challenger").version == 3
+
+
+def test_a_version_that_failed_the_gate_meets_no_user(ports: StepPorts) -> None:
+    _register(ports, Gate(False, (), ("it is not calibrated.",)))
+    _experiment(ports)
+    assert ports.arms.asked == []
+    assert ports.registry.resolve(SPEC.name, "champion").version == 1
+    with pytest.raises(NotFound, match="did not pass the quality gate"):
+        results.recall(promote.Result, ports.as_ports(), run=RUN, stage="promote")
+
+
+def test_the_command_of_a_run_can_be_pasted() -> None:
+    config = loop.Config("r", data="my sessions.csv", spec="shop", device="cpu")
+    assert config.report.command.startswith("trimtab run --data 'my sessions.csv' --spec shop --users 30000 ")
+    assert config.report.command.endswith(" --device cpu")
+    assert loop.Config("r").report.command == "trimtab run --sessions 80000 --users 30000 --trials 12 --seed 7"
+
+
+def test_a_model_without_a_champion_does_not_stop_the_watch(ports: StepPorts) -> None:
+    assert loop.judged_model(SPEC.name, ports.as_ports()) == SPEC.name
+    ports.registry.delete_alias(SPEC.name, "champion")
+    assert not loop.judged_model(SPEC.name, ports.as_ports())
