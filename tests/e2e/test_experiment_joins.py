@@ -156,6 +156,30 @@ def test_a_look_that_crosses_stops(folder: Path, capsys: pytest.CaptureFixture[s
     assert found.verdict.decision == "ship"
 
 
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_a_hopeless_look_says_so(folder: Path, capsys: pytest.CaptureFixture[str], direction: str) -> None:
+    looks = {"planned_units": 3_000, "futility": "pocock"}
+    metrics = {"conversion": {**CONVERTED["conversion"], "direction": direction}}
+    exposures = daily(4, 500, lift=-0.02 if direction == "higher" else 0.02)
+    found, message = analyse(folder, capsys, exposures, metrics=metrics, sequential=looks)
+    assert found is not None, message
+    look = found.metrics["conversion"].comparisons[0].sequential
+    assert look is not None
+    assert look.futile
+    assert not look.stop
+    assert look.futility is not None
+    assert look.futility > 0
+    assert "stopping is advised" in look.reason
+    assert look.reason in found.verdict.reasons[0]
+    assert any(rule.startswith("Overrun: ") for rule in found.experiment.method)
+    hopeful, message = analyse(folder, capsys, daily(4, 500, lift=0.06), metrics=CONVERTED, sequential=looks)
+    assert hopeful is not None, message
+    look = hopeful.metrics["conversion"].comparisons[0].sequential
+    assert look is not None
+    assert not look.futile
+    assert "there is no reason to give up" in look.reason
+
+
 def test_always_valid_watching(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     watch = {"method": "always_valid", "planned_units": 2_000}
     found, message = analyse(folder, capsys, daily(4, 500, lift=0.15), metrics=CONVERTED, sequential=watch)

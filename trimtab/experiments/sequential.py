@@ -228,6 +228,8 @@ class SequentialResult:
         high: Upper end of it.
         p_value: Stage-wise p-value once the test has stopped; 1 while it goes on.
         reason: In words, why the test may or may not stop.
+        futility: Non-binding lower bound on Z towards better; None where none was declared, or the test has stopped.
+        futile: Whether Z lies below it.
     """
 
     look: Look
@@ -241,6 +243,8 @@ class SequentialResult:
     high: float
     p_value: float
     reason: str
+    futility: float | None = None
+    futile: bool = False
 
 
 def analyse(

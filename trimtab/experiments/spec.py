@@ -124,6 +124,7 @@ class Sequential(_Strict):
         spending: How alpha is spent.
         looks: Ends of the looks before this one; needs a `time` column.
         final: This look is the last, whatever was planned.
+        futility: How 1 - `power` is spent on a non-binding futility bound; none where absent.
     """
 
     method: Literal["group_sequential", "always_valid"] = "group_sequential"
@@ -131,6 +132,13 @@ class Sequential(_Strict):
     spending: SpendingFamily = "obrien_fleming"
     looks: tuple[AwareDatetime, ...] = ()
     final: bool = False
+    futility: SpendingFamily | None = None
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Sequential":
+        if self.futility is not None and self.method != "group_sequential":
+            raise ValueError("a 'futility' bound belongs to a planned end, so to 'group_sequential'")
+        return self
 
     @field_validator("looks")
     @classmethod

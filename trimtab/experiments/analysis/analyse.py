@@ -311,4 +311,11 @@ def _rules(spec: ExperimentSpec) -> tuple[str, ...]:
         rules.append(f"Shipping asks for an improvement of {spec.minimum_relative_effect:.1%}.")
     if spec.sequential:
         rules.append(f"Looks: {spec.sequential.method.replace('_', '-')}, {spec.sequential.planned_units:,.0f} units.")
+    if spec.sequential and spec.sequential.method == "group_sequential":
+        rules.append(
+            "Overrun: the first look at or beyond the planned size, or the one declared final, gets all of alpha that "
+            "is left, at the information really seen; nothing may be tested after it."
+        )
+        if spec.sequential.futility:
+            rules.append(f"A non-binding futility bound spends the type II error of {1 - spec.power:.0%}.")
     return tuple(rules)

@@ -10,6 +10,7 @@ from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.analysis.result import DailyEffect
 from trimtab.experiments.cells import Cell, merged
 from trimtab.experiments.effects import Comparison
+from trimtab.experiments.futility import with_futility
 from trimtab.experiments.sequential import SequentialDesign, SequentialResult, analyse
 from trimtab.experiments.spec import ExperimentSpec
 from trimtab.experiments.spending import Spending
@@ -75,7 +76,13 @@ def sequential_result(
     design = SequentialDesign(
         plan.planned_units * share, level, Spending(plan.spending), alternative=comparison.alternative
     )
-    return analyse(design, information, statistics, standard_error=comparison.absolute.standard_error, final=plan.final)
+    error = comparison.absolute.standard_error
+    found = analyse(design, information, statistics, standard_error=error, final=plan.final)
+    if plan.futility is None:
+        return found
+    direction = spec.metrics[primary].direction
+    spending = Spending(plan.futility)
+    return with_futility(found, design, information, power=spec.power, spending=spending, direction=direction)
 
 
 def _information(spec: ExperimentSpec, arms: Mapping[str, Cell], treatment: str, comparison: Comparison) -> float:
