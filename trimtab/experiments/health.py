@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from scipy import stats
@@ -56,7 +57,7 @@ def sample_ratio(
         raise BadInput(f"arms {unknown} are not configured.", remedy=f"Configured arms: {sorted(weights)}.")
     for arm, weight in weights.items():
         count = counts.get(arm, 0)
-        if not (np.isfinite(weight) and weight >= 0 and np.isfinite(count) and count >= 0):
+        if not (isfinite(weight) and weight >= 0 and isfinite(count) and count >= 0):
             raise BadInput(f"arm '{arm}' has weight {weight} and {count} units; neither may be negative or infinite.")
     running = [arm for arm, weight in weights.items() if weight > 0]
     if len(running) < 2:

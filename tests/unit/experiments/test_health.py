@@ -112,3 +112,9 @@ def test_power_that_the_data_had() -> None:
     assert power_at(comparison, 0.0) == pytest.approx(0.05)
     assert power_at(comparison, 0.03) > 0.99
     assert power_at(comparison, -0.03) == pytest.approx(power_at(comparison, 0.03))
+
+
+def test_counts_beyond_machine_integers_are_compared() -> None:
+    result = sample_ratio({"a": 10**21, "b": 10**21}, {"a": 0.5, "b": 0.5})
+    assert result.p_value == 1.0
+    assert not result.mismatch
