@@ -47,13 +47,14 @@ SidedOption = Annotated[bool, typer.Option("--one-sided", help="Ask only whether
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    from trimtab.cli import experiment_report  # which takes the options from here
+    from trimtab.cli import experiment_bandit, experiment_report  # which takes the options from here
 
     group = typer.Typer(help="Design, analyse, report and simulate experiments.", no_args_is_help=True)
     group.command("design", epilog=_DESIGN + console.EXIT_CODES)(design)
     group.command("analyze", epilog=_ANALYZE + console.EXIT_CODES)(analyze)
     group.command("report", epilog=experiment_report.REPORT + console.EXIT_CODES)(experiment_report.report)
     group.command("simulate", epilog=_SIMULATE + console.EXIT_CODES)(simulate)
+    group.command("bandit", epilog=experiment_bandit.BANDIT + console.EXIT_CODES)(experiment_bandit.bandit)
     app.add_typer(group, name="experiment")
 
 
