@@ -1,5 +1,7 @@
 """Moments of tables through Ibis, held against numpy on the same rows, and against tea-tasting."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from trimtab.experiments.cells import Key, Layout, QuantileRequest, Request, mer
 from trimtab.experiments.means import Measure, compare_means
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.quantiles import QuantileSummary
+from trimtab.testing.warehouse import Saved, WarehouseContract
 
 LAYOUT = Layout("unit", "arm")
 PAIR = Request("pair", ("y", "z"))
@@ -48,6 +51,33 @@ def assert_equal(found: Moments, wanted: Moments, *, rel: float = 1e-9) -> None:
     assert found.mean == pytest.approx(wanted.mean, rel=rel)
     scale = float(np.abs(wanted.comoment).max())
     assert found.comoment == pytest.approx(wanted.comoment, rel=rel, abs=rel * scale)
+
+
+class TestParquet(WarehouseContract):
+    @pytest.fixture
+    def warehouse(self) -> IbisWarehouse:
+        return IbisWarehouse()
+
+    @pytest.fixture
+    def saved(self, tmp_path: Path) -> Saved:
+        return lambda table: saved(tmp_path, table)
+
+
+class TestSqlite(WarehouseContract):
+    """An engine of another kind, by its URI."""
+
+    @pytest.fixture
+    def warehouse(self) -> IbisWarehouse:
+        return IbisWarehouse()
+
+    @pytest.fixture
+    def saved(self, tmp_path: Path) -> Saved:
+        def save(table: pd.DataFrame) -> str:
+            with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+                table.to_sql("exposures", connection, index=False)
+            return f"sqlite://{tmp_path}/shop.db#exposures"
+
+        return save
 
 
 @given(level=st.sampled_from([0.0, -3.0, 1e3, -1e7, 1e9]), rows=st.integers(4, 300), seed=st.integers(0, 2**32 - 1))

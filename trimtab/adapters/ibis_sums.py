@@ -7,6 +7,7 @@ from typing import Any
 
 import ibis
 import numpy as np
+from ibis.expr import operations
 
 from trimtab.experiments.cells import MissingRule, Request
 from trimtab.experiments.moments import Moments
@@ -159,8 +160,10 @@ def _whole(column: Expression) -> bool:
 
 
 def _without_nan(column: Expression) -> Expression:
-    """Not-a-number is how some files write a missing value."""
-    return ibis.ifelse(column.isnan(), ibis.null(column.type()), column) if column.type().is_floating() else column
+    """Not-a-number is how some files write a missing value; an engine without a test for it (SQLite) has none."""
+    if not column.type().is_floating() or not column.get_backend().has_operation(operations.IsNan):
+        return column
+    return ibis.ifelse(column.isnan(), ibis.null(column.type()), column)
 
 
 def _kept(request: Request, values: dict[str, Expression]) -> Expression | None:
