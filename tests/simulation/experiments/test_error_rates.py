@@ -21,7 +21,7 @@ from trimtab.experiments.noninferiority import noninferior_proportions
 from trimtab.experiments.power import MetricPlan, TestPlan, minimum_detectable_effect, sample_size
 from trimtab.experiments.proportions import Proportion, ProportionMethod, compare_proportions
 from trimtab.experiments.quantiles import QuantileSummary, compare_quantiles
-from trimtab.experiments.segments import heterogeneity
+from trimtab.experiments.segments import analyse_segments, heterogeneity
 from trimtab.experiments.sequential import SequentialDesign, analyse, sequential_power
 from trimtab.experiments.stability import novelty
 
@@ -252,6 +252,19 @@ def test_interaction_and_novelty_keep_alpha() -> None:
         trend += novelty(range(10), [Effect(rng.normal(1, 0.5), 0, 0, 0.5, 0, 1) for _ in range(10)]).present
     assert within(differ / RUNS, 0.05, slack=0.005)
     assert within(trend / RUNS, 0.05)
+
+
+def test_segments_with_few_purchases_of_a_heavy_tail_are_not_said_to_differ() -> None:
+    rng = np.random.default_rng(29)
+    runs, differ = 200, 0
+
+    def arm() -> Moments:
+        return Moments.of({"y": (rng.random(300) < 0.05) * rng.lognormal(3.0, 1.2, 300)})
+
+    for _ in range(runs):
+        comparisons = {str(segment): compare_means(arm(), arm(), Measure("y")) for segment in range(10)}
+        differ += analyse_segments(comparisons).differs
+    assert differ / runs <= 0.05 + 5 * sqrt(0.05 * 0.95 / runs)
 
 
 @pytest.mark.parametrize("null_variance", ["pooled", "unpooled"])
