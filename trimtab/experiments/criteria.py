@@ -99,7 +99,9 @@ def statistical(primary: Evidence, policy: Policy, sequential: SequentialResult 
         return Criterion("statistical", f"p < {policy.alpha:g}", "no variance", "open", reason)
     if sequential is not None:
         bound = f"|Z| >= {sequential.look.bound:.2f} at {sequential.look.fraction:.0%} of the plan"
-        status: Status = "open" if not sequential.crossed else "pass" if primary.gain > 0 else "fail"
+        # What was shown was shown where the bound was crossed; today's estimate may since lie on the other side of zero.
+        shown = sequential.estimate if primary.direction == "higher" else -sequential.estimate
+        status: Status = "open" if not sequential.crossed else "pass" if shown > 0 else "fail"
         reason = f"{primary.metric} changed by {primary.change}. {sequential.reason}"
         return Criterion("statistical", bound, f"Z = {sequential.statistic:.2f}", status, reason)
     p_value = comparison.p_value if comparison.p_value_adjusted is None else comparison.p_value_adjusted

@@ -318,6 +318,9 @@ class ExperimentSpec(_Strict):
             check_weights(phase.weights)
             if self.arms and set(phase.weights) != set(self.arms):
                 raise ValueError(f"the phase from {phase.starts} has weights of other arms than {', '.join(self.arms)}")
+        taken = {self.unit, self.arm} & set(self.segments)
+        if taken:
+            raise ValueError(f"'{taken.pop()}' cannot be a segment: it is the column of the unit or of the arm")
         dated = self.phases or self.minimum_days or self.outcomes or (self.sequential and self.sequential.looks)
         if dated and self.time is None:
             raise ValueError(

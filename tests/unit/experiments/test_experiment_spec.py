@@ -73,6 +73,8 @@ def test_phases_ramp_the_assignment() -> None:
         ({"phases": [{"starts": "2026-11-01T00:00:00Z", "weights": {"A": 1, "C": 1}}]}, "weights of other arms"),
         ({"starts": "2026-11-01"}, "starts"),
         ({"sequential": {"planned_units": 0}}, "planned_units"),
+        ({"segments": ["arm"]}, "'arm' cannot be a segment"),
+        ({"segments": ["unit"]}, "'unit' cannot be a segment"),
     ],
 )
 def test_contradictions_are_named(change: dict[str, Any], words: str) -> None:

@@ -106,6 +106,15 @@ def test_an_early_look_is_no_evidence_until_its_bound_is_crossed() -> None:
     assert decide(BETTER, sequential=crossed).decision == "ship"
 
 
+def test_a_bound_that_was_crossed_upwards_is_no_harm_when_the_estimate_dips_later() -> None:
+    dipped = analyse(SequentialDesign(100), [25, 50, 75], [2.6, 3.5, -0.2], standard_error=0.01)
+    lines = {line.name: line.status for line in decide(WORSE, sequential=dipped).criteria}
+    assert lines["statistical"] == "pass"
+    falling = analyse(SequentialDesign(100), [25, 50, 75], [-2.6, -3.5, 0.2], standard_error=0.01)
+    lower = replace(WORSE, direction="lower")
+    assert {line.name: line.status for line in decide(lower, sequential=falling).criteria}["statistical"] == "pass"
+
+
 def test_bayesian_and_revenue_lines() -> None:
     bayes = compare_proportions_bayes(Proportion(1_000, 10_000), Proportion(1_200, 10_000))
     rich = business_case(effect_of(BETTER.comparison), BusinessInputs(1e6, 50, one_off_cost=1_000))

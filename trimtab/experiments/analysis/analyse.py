@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 
 from trimtab.errors import BadInput
 from trimtab.experiments.analysis.by_segment import segmentation
@@ -216,7 +217,7 @@ def _comparison(
         note=comparison.note,
         bayesian=None if quantile else compare_bayes(spec, name, material.arms[spec.control], material.arms[treatment]),
         sequential=looked,
-        always_valid=watch(spec, name, comparison),
+        always_valid=watch(spec, name, comparison, level=level),
         noninferiority=_noninferiority(spec, name, comparison),
         power=_power(spec, comparison) if primary else None,
     )
@@ -247,18 +248,22 @@ def _business(
     )
     primary = spec.primary or ""
     return {
-        arm: business_case(effect_of(_two_sided(comparisons[primary, arm])), inputs)
+        arm: business_case(effect_of(_two_sided(comparisons[primary, arm], alpha=spec.alpha)), inputs)
         for arm in treatments
         if (primary, arm) in comparisons
     }
 
 
-def _two_sided(comparison: Comparison) -> Comparison:
-    """A comparison whose interval is closed, as money needs it."""
+def _two_sided(comparison: Comparison, *, alpha: float) -> Comparison:
+    """A comparison whose interval is closed and holds 1 - alpha, as money needs it.
+
+    A one-sided bound lies at the quantile of alpha; two of them would hold 1 - 2 alpha, so it moves out to alpha / 2.
+    """
     if comparison.alternative == "two-sided":
         return comparison
     effect = comparison.absolute
     reach = max(abs(bound - effect.estimate) for bound in (effect.low, effect.high) if abs(bound) != float("inf"))
+    reach *= NormalDist().inv_cdf(1 - alpha / 2) / NormalDist().inv_cdf(1 - alpha)
     closed = replace(effect, low=effect.estimate - reach, high=effect.estimate + reach)
     return replace(comparison, absolute=closed)
 

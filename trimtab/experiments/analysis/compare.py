@@ -119,8 +119,8 @@ def compare_bayes(spec: ExperimentSpec, name: str, control: Cell, treatment: Cel
     return compare_means_bayes(*_estimates(metric, *arms), prior=normal, alpha=spec.alpha, direction=metric.direction)
 
 
-def watch(spec: ExperimentSpec, name: str, comparison: Comparison) -> AlwaysValid | None:
-    """The confidence sequence, where always-valid watching was declared."""
+def watch(spec: ExperimentSpec, name: str, comparison: Comparison, *, level: float) -> AlwaysValid | None:
+    """The confidence sequence at 1 - level, where always-valid watching was declared."""
     plan = spec.sequential
     if plan is None or plan.method != "always_valid" or spec.role(name) != "primary":
         return None
@@ -128,7 +128,7 @@ def watch(spec: ExperimentSpec, name: str, comparison: Comparison) -> AlwaysVali
         comparison.absolute,
         comparison.n_control + comparison.n_treatment,
         optimised_for=plan.planned_units,
-        alpha=spec.alpha,
+        alpha=level,
         alternative=comparison.alternative,
     )
 
