@@ -99,7 +99,7 @@ def statistical(primary: Evidence, policy: Policy, sequential: SequentialResult 
         return Criterion("statistical", f"p < {policy.alpha:g}", "no variance", "open", reason)
     if sequential is not None:
         bound = f"|Z| >= {sequential.look.bound:.2f} at {sequential.look.fraction:.0%} of the plan"
-        # What was shown was shown where the bound was crossed; today's estimate may since lie on the other side of zero.
+        # What was shown was shown where the bound was crossed; today's estimate may since lie beyond zero.
         shown = sequential.estimate if primary.direction == "higher" else -sequential.estimate
         status: Status = "open" if not sequential.crossed else "pass" if shown > 0 else "fail"
         reason = f"{primary.metric} changed by {primary.change}. {sequential.reason}"
