@@ -4,7 +4,6 @@ Results go to standard output, as a table for people or, with `--json`, as one J
 (progress, warnings, errors) goes to standard error.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 3 a service did not ans
 # Rich assumes 80 columns where there is no terminal; what reads a pipe or a file is better served by whole lines.
 PIPED_COLUMNS = 160
 
-out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS)
+out = Console(width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 err = Console(stderr=True)
 
 

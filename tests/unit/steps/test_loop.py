@@ -10,7 +10,7 @@ import pytest
 from trimtab.errors import NotFound
 from trimtab.models.bundle import ConversionModel
 from trimtab.models.gate import Gate
-from trimtab.steps import loop, promote, register, results
+from trimtab.steps import decide, loop, promote, register, results
 from trimtab.testing.ports import InProcessArms, StepPorts
 from trimtab.testing.shop import shop_model, shop_sessions, shop_spec
 from trimtab.types import Endpoint
@@ -33,14 +33,18 @@ class ArmsWithNews(InProcessArms):
 
 
 @pytest.fixture
-def ports(tmp_path: Path) -> StepPorts:
-    """A champion that never acts, a challenger that does as its model says, and a gate that let it pass."""
+def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepPorts:
+    """A champion that never acts, a challenger that does as its model says, and a gate that let it pass.
+
+    Bundles have relative paths, which name the experiment and so decide who is in which arm: the same in every run.
+    """
+    monkeypatch.chdir(tmp_path)
     ports = StepPorts(tmp_path)
     rng = np.random.default_rng(4)
     model = shop_model(shop_sessions(rng, SPEC), SPEC, rng=rng)
     lazy = ConversionModel(replace(model.manifest, action_cost=1.0), model.preprocessor, model.network)
-    ports.registry.put(SPEC.name, 1, lazy.save(tmp_path / "lazy"), "champion")
-    ports.registry.put(SPEC.name, 2, model.save(tmp_path / "choosy"), "challenger")
+    ports.registry.put(SPEC.name, 1, lazy.save(Path("lazy")), "champion")
+    ports.registry.put(SPEC.name, 2, model.save(Path("choosy")), "challenger")
     _register(ports, Gate(True, (), ()))
     return ports
 
@@ -51,7 +55,7 @@ def _register(ports: StepPorts, gate: Gate) -> None:
 
 
 def _experiment(ports: StepPorts) -> None:
-    rng = np.random.default_rng(9)
+    rng = np.random.default_rng(16)
     sessions = shop_sessions(rng, SPEC, rows=8_000)
     sessions["bought"] = (rng.random(len(sessions)) < np.where(sessions["lighter"] == 1, 0.5, 0.2)).astype(int)
     snapshot = ports.snapshots.put(sessions, SPEC, source="shop.csv", rejected=0)
@@ -63,6 +67,8 @@ def test_promotes_the_version_that_was_served_whoever_is_challenger_by_then(port
     ports.arms = ArmsWithNews()
     ports.arms.ports = ports
     _experiment(ports)
+    verdict = results.recall(decide.Result, ports.as_ports(), run=RUN, stage="decide").result
+    assert verdict.decision == "ship", verdict.reasons
     moved = results.recall(promote.Result, ports.as_ports(), run=RUN, stage="promote").result
     assert (moved.champion_before, moved.champion_after) == (1, 2)
     assert ports.registry.resolve(SPEC.name, "champion").version == 2
