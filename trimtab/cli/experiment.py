@@ -21,6 +21,14 @@ HistoryOption = Annotated[
     str, typer.Option("--history", help="CSV or Parquet of units from before: baseline, variance, CUPED's saving.")
 ]
 SpecOption = Annotated[str, typer.Option("--spec", help="Experiment spec (YAML); options override it.")]
+FileArgument = Annotated[str, typer.Argument(help="CSV or Parquet, one row per unit (or URI#TABLE of another engine).")]
+ArmOption = Annotated[str, typer.Option("--arm", help="Column of the arm.")]
+SegmentOption = Annotated[
+    list[str] | None, typer.Option("--segment", help="Column by whose values results are also given.")
+]
+AggregatesOption = Annotated[
+    str, typer.Option("--aggregates", help="Table with columns arm, metric, n, mean, variance, instead of FILE.")
+]
 UnitOption = Annotated[str, typer.Option("--unit", help="Column of the unit, normally a user.")]
 MetricOption = Annotated[
     list[str] | None,
@@ -60,21 +68,15 @@ def register(app: typer.Typer) -> None:
 
 def analyze(
     *,
-    file: Annotated[
-        str, typer.Argument(help="CSV or Parquet, one row per unit (or URI#TABLE of another engine).")
-    ] = "",
+    file: FileArgument = "",
     unit: UnitOption = "",
-    arm: Annotated[str, typer.Option("--arm", help="Column of the arm.")] = "",
+    arm: ArmOption = "",
     control: ControlOption = "",
     metric: MetricOption = None,
     covariate: CovariateOption = None,
-    segment: Annotated[
-        list[str] | None, typer.Option("--segment", help="Column by whose values results are also given.")
-    ] = None,
+    segment: SegmentOption = None,
     weights: WeightsOption = "",
-    aggregates: Annotated[
-        str, typer.Option("--aggregates", help="Table with columns arm, metric, n, mean, variance, instead of FILE.")
-    ] = "",
+    aggregates: AggregatesOption = "",
     spec: SpecOption = "",
     profile: console.ProfileOption = "local",
     as_json: console.JsonOption = False,

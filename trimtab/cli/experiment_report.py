@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.cli import console
-from trimtab.cli.experiment import ControlOption, CovariateOption, MetricOption, SpecOption, UnitOption, WeightsOption
+from trimtab.cli.experiment import (
+    AggregatesOption,
+    ArmOption,
+    ControlOption,
+    CovariateOption,
+    FileArgument,
+    MetricOption,
+    SegmentOption,
+    SpecOption,
+    UnitOption,
+    WeightsOption,
+)
 
 if TYPE_CHECKING:
     from trimtab.steps import analyze
@@ -19,21 +30,15 @@ REPORT = (
 
 def report(
     *,
-    file: Annotated[
-        str, typer.Argument(help="CSV or Parquet, one row per unit (or URI#TABLE of another engine).")
-    ] = "",
+    file: FileArgument = "",
     unit: UnitOption = "",
-    arm: Annotated[str, typer.Option("--arm", help="Column of the arm.")] = "",
+    arm: ArmOption = "",
     control: ControlOption = "",
     metric: MetricOption = None,
     covariate: CovariateOption = None,
-    segment: Annotated[
-        list[str] | None, typer.Option("--segment", help="Column by whose values results are also given.")
-    ] = None,
+    segment: SegmentOption = None,
     weights: WeightsOption = "",
-    aggregates: Annotated[
-        str, typer.Option("--aggregates", help="Table with columns arm, metric, n, mean, variance, instead of FILE.")
-    ] = "",
+    aggregates: AggregatesOption = "",
     spec: SpecOption = "",
     out: Annotated[
         str, typer.Option("--out", help="Folder for report.html, report.md and report.json; an older report goes.")
