@@ -20,7 +20,7 @@ from trimtab.experiments.effects import Alternative, Direction, RelativeScale
 from trimtab.experiments.means import Measure
 from trimtab.experiments.multiplicity import Correction
 from trimtab.experiments.spending import SpendingFamily
-from trimtab.sessions.explain import explain, explain_yaml, load_mapping, suggestion
+from trimtab.sessions.explain import explain, read_spec, suggestion
 
 MetricKind = Literal["binary", "mean", "ratio", "quantile"]
 Role = Literal["primary", "secondary", "guardrail"]
@@ -383,16 +383,7 @@ def load_experiment(path: str) -> ExperimentSpec:
     file = Path(path)
     if not file.is_file():
         raise BadInput(f"there is no experiment spec '{path}'.", remedy="Check the path given as --spec.")
-    try:
-        raw = load_mapping(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"spec '{path}' is not valid YAML: {explain_yaml(error)}.",
-            remedy="Mend that line; text with a colon, comma or brace needs quotes.",
-        ) from error
-    if not isinstance(raw, dict):
-        raise BadInput(f"spec '{path}' is not a mapping.", remedy="See docs/experiments.md.")
-    return build_experiment(raw, where=f"spec '{path}'")
+    return build_experiment(read_spec(file, remedy="See docs/experiments.md."), where=f"spec '{path}'")
 
 
 def build_experiment(raw: Mapping[str, Any], *, where: str) -> ExperimentSpec:

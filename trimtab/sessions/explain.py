@@ -2,10 +2,13 @@
 
 import difflib
 from collections.abc import Hashable, Iterable
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from trimtab.errors import BadInput
 
 Schema = dict[str, Any]
 
@@ -40,6 +43,28 @@ def load_mapping(text: str) -> Any:
         yaml.YAMLError: The text is not YAML, or repeats a key.
     """
     return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+
+
+def read_spec(path: Path, *, remedy: str) -> dict[str, Any]:
+    """The mapping in a spec file, not yet validated.
+
+    Args:
+        path: An existing file.
+        remedy: What to do where the file holds something else than a mapping.
+
+    Raises:
+        BadInput: The file is not YAML, repeats a key, or is not a mapping.
+    """
+    try:
+        raw = load_mapping(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"spec '{path}' is not valid YAML: {explain_yaml(error)}.",
+            remedy="Mend that line; text with a colon, comma or brace needs quotes.",
+        ) from error
+    if not isinstance(raw, dict):
+        raise BadInput(f"spec '{path}' is not a mapping.", remedy=remedy)
+    return raw
 
 
 def explain_yaml(error: Exception) -> str:

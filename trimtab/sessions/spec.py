@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trimtab.errors import BadInput
-from trimtab.sessions.explain import explain, explain_yaml, load_mapping, suggestion
+from trimtab.sessions.explain import explain, read_spec, suggestion
 
 KnownAt = Literal["request", "session_end"]
 Direction = Literal["lower", "higher"]
@@ -360,15 +360,7 @@ def load_spec(name_or_path: str) -> DatasetSpec:
             f"spec '{name_or_path}' is neither a file nor a shipped spec{near or '.'}",
             remedy=f"Give a YAML file or one of: {', '.join(shipped_specs())}.",
         )
-    try:
-        raw = load_mapping(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"spec '{path}' is not valid YAML: {explain_yaml(error)}.",
-            remedy="Mend that line; text with a colon, comma or brace needs quotes.",
-        ) from error
-    if not isinstance(raw, dict):
-        raise BadInput(f"spec '{path}' is not a mapping.", remedy="Start from one of the specs in examples/.")
+    raw = read_spec(path, remedy="Start from one of the specs in examples/.")
     try:
         return DatasetSpec.model_validate(raw)
     except ValidationError as error:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from trimtab.errors import BadInput
-from trimtab.experiments.analysis.compare import comparable, compare_cells
+from trimtab.experiments.analysis.compare import compare_part
 from trimtab.experiments.analysis.result import Segmentation, SegmentComparison
 from trimtab.experiments.cells import Cell, merged
 from trimtab.experiments.effects import Comparison
@@ -26,7 +25,7 @@ def segmentation(
     comparisons: dict[str, Comparison] = {}
     left_out = []
     for segment, arms in merged(cells, lambda cell: cell.key).items():
-        comparison = _compare(spec, primary, arms, treatment)
+        comparison = compare_part(spec, primary, arms, treatment)
         if comparison is None:
             left_out.append(segment)
         else:
@@ -41,16 +40,6 @@ def segmentation(
         Segmentation(attribute, treatment, shown, found.heterogeneity, found.differs, found.statement, tuple(left_out)),
         found,
     )
-
-
-def _compare(spec: ExperimentSpec, primary: str, arms: dict[str, Cell], treatment: str) -> Comparison | None:
-    control, other = arms.get(spec.control), arms.get(treatment)
-    if control is None or other is None or not comparable(primary, control, other):
-        return None
-    try:
-        return compare_cells(spec, primary, control, other)
-    except BadInput:  # A ratio whose denominator is zero in the segment.
-        return None
 
 
 def _shown(effect: SegmentEffect) -> SegmentComparison:

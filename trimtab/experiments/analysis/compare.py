@@ -1,5 +1,6 @@
 """One metric's comparison, by the estimator that its kind asks for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trimtab.errors import BadInput
@@ -117,6 +118,17 @@ def compare_bayes(spec: ExperimentSpec, name: str, control: Cell, treatment: Cel
         )
     normal = NormalPrior(prior.mean) if prior.deviation is None else NormalPrior(prior.mean, prior.deviation)
     return compare_means_bayes(*_estimates(metric, *arms), prior=normal, alpha=spec.alpha, direction=metric.direction)
+
+
+def compare_part(spec: ExperimentSpec, name: str, arms: Mapping[str, Cell], treatment: str) -> Comparison | None:
+    """Treatment against control within a segment or a day; None where too little is there to compare."""
+    control, other = arms.get(spec.control), arms.get(treatment)
+    if control is None or other is None or not comparable(name, control, other):
+        return None
+    try:
+        return compare_cells(spec, name, control, other)
+    except BadInput:  # A ratio whose denominator is zero there.
+        return None
 
 
 def watch(spec: ExperimentSpec, name: str, comparison: Comparison, *, level: float) -> AlwaysValid | None:

@@ -5,7 +5,7 @@ from datetime import UTC
 from itertools import accumulate
 
 from trimtab.errors import BadInput
-from trimtab.experiments.analysis.compare import comparable, compare_cells
+from trimtab.experiments.analysis.compare import compare_part
 from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.analysis.result import DailyEffect
 from trimtab.experiments.cells import Cell, merged
@@ -30,7 +30,10 @@ def daily_effects(spec: ExperimentSpec, material: Material, treatments: tuple[st
             lambda seen, new: [*seen, *new],
         )
         for (day, arms), cells in zip(by_day.items(), so_far, strict=True):
-            own, all_until = _pair(spec, primary, arms, treatment), _pair(spec, primary, whole(cells), treatment)
+            own, all_until = (
+                compare_part(spec, primary, arms, treatment),
+                compare_part(spec, primary, whole(cells), treatment),
+            )
             if own is not None and all_until is not None:
                 units = own.n_control + own.n_treatment
                 found.append(DailyEffect(day, treatment, units, own.absolute, all_until.absolute))
@@ -61,7 +64,7 @@ def sequential_result(
     information, statistics = [], []
     for look in plan.looks:
         until = [cell for cell in material.days if cell.key < look.astimezone(UTC).date().isoformat()]
-        earlier = _pair(spec, primary, whole(until), treatment)
+        earlier = compare_part(spec, primary, whole(until), treatment)
         if earlier is None:
             raise BadInput(
                 f"the look of {look.date()} has too few units before it.", remedy="Mend 'looks' in the spec."
@@ -102,13 +105,3 @@ def _share(spec: ExperimentSpec, material: Material, treatment: str) -> float:
     if not spec.arms:
         return 2 / len(material.arms)
     return (spec.arms[spec.control] + spec.arms[treatment]) / sum(spec.arms.values())
-
-
-def _pair(spec: ExperimentSpec, primary: str, arms: dict[str, Cell], treatment: str) -> Comparison | None:
-    control, other = arms.get(spec.control), arms.get(treatment)
-    if control is None or other is None or not comparable(primary, control, other):
-        return None
-    try:
-        return compare_cells(spec, primary, control, other)
-    except BadInput:  # A ratio whose denominator is still zero on that day.
-        return None
