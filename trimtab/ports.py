@@ -11,6 +11,8 @@ import pandas as pd
 
 from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Quantiles, Request, UnitCheck
 from trimtab.monitoring.drift import DriftReport
+from trimtab.rollout.route import Route
+from trimtab.rollout.service import ServiceLevel
 from trimtab.sessions.spec import DatasetSpec
 from trimtab.types import Endpoint, Event, EventKind, ModelVersion, Snapshot
 
@@ -181,6 +183,32 @@ class EventLog(Protocol):
         """Events of one kind without repeats, in time order, one column per `Event` field and one per segment."""
         ...
 
+    def location(self, experiment: str, kind: EventKind) -> str:
+        """Where the warehouse reads the events of one kind: a Parquet glob. Columns as in `read`; repeats may occur."""
+        ...
+
+    def service_levels(
+        self, experiment: str, kind: EventKind, *, since: datetime | None = None
+    ) -> dict[str, ServiceLevel]:
+        """How each arm served its requests since a moment; an arm without requests is left out."""
+        ...
+
+
+class Routes(Protocol):
+    """Where routers read what they are told."""
+
+    def publish(self, route: Route) -> None:
+        """Make a route the model's; routers take it up without a restart."""
+        ...
+
+    def get(self, model: str) -> Route | None:
+        """The model's route; None where it has none. Raises BadInput where it cannot be read."""
+        ...
+
+    def remove(self, model: str) -> None:
+        """Stop routing the model; nothing happens where it has no route."""
+        ...
+
 
 class Deployer(Protocol):
     """Runs one model server per arm."""
@@ -315,6 +343,11 @@ class Ports(Protocol):
     @property
     def events(self) -> EventLog:
         """The event log."""
+        ...
+
+    @property
+    def routes(self) -> Routes:
+        """What routers are told."""
         ...
 
     @property

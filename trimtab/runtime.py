@@ -19,6 +19,7 @@ from trimtab.ports import (
     Predictor,
     Progress,
     Registry,
+    Routes,
     SnapshotStore,
     Tracker,
     Warehouse,
@@ -89,6 +90,13 @@ class Runtime:
         from trimtab.adapters.events import FileEventLog
 
         return FileEventLog(self.profile.events)
+
+    @cached_property
+    def routes(self) -> Routes:
+        """Routes in files."""
+        from trimtab.adapters.routes import FileRoutes
+
+        return FileRoutes(self.home / "routes")
 
     @cached_property
     def deployer(self) -> Deployer:

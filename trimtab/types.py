@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import nan
 from typing import Literal
 
 Decision = Literal["ship", "roll_back", "hold"]
 Alias = Literal["champion", "challenger"]
 Device = Literal["cpu", "cuda", "hpu"]
-EventKind = Literal["exposure", "outcome"]
+EventKind = Literal["exposure", "outcome", "shadow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,25 @@ class ModelVersion:
 class Event:
     """One line of the event log: a unit was exposed to an arm, or something that a metric counts happened to it.
 
+    Every request of an enrolled unit is an exposure; analyses count the first one of a unit, service levels all of
+    them. `arm` is always the arm that the unit was assigned to, also where another one had to answer: comparing units
+    as they were assigned keeps the comparison randomised.
+
     Attributes:
         id: Unique; readers drop repeats.
-        kind: `exposure` or `outcome`.
+        kind: `exposure`, `outcome`, or `shadow` for an answer that nobody was given.
         experiment: Name of the experiment.
         unit: Pseudonymous id of what is randomised.
         time: Aware time of the event.
-        arm: Arm that served the unit (exposures only).
-        version: Model version that answered (exposures only).
+        arm: Arm that the unit was assigned to (exposures), or that answered in the shadow (shadow events).
+        version: Model version that answered (exposures and shadow events).
         metric: What an outcome counts, e.g. `conversion` (outcomes only).
         value: Amount of the outcome, in the metric's unit (outcomes only).
         segments: Attributes of the unit at exposure.
+        served_by: Arm that answered in place of `arm`; empty where `arm` itself did (exposures).
+        fallback: Why another arm answered, or why a shadow has no answer, e.g. `timeout`; empty where nothing failed.
+        latency_ms: How long the unit waited for the answer; NaN where unknown (exposures and shadow events).
+        probability: Predicted probability of conversion under the action that the answer asks for; NaN where unknown.
     """
 
     id: str
@@ -84,6 +93,10 @@ class Event:
     metric: str = ""
     value: float = 0.0
     segments: dict[str, str] = field(default_factory=dict)
+    served_by: str = ""
+    fallback: str = ""
+    latency_ms: float = nan
+    probability: float = nan
 
 
 @dataclass(frozen=True, slots=True)
