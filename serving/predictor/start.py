@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from serving import process
 from serving.predictor import server
 from serving.predictor.history import History
 from serving.predictor.model import ConversionPredictor
@@ -51,11 +52,11 @@ def start(
         Unavailable: The port is taken.
     """
     if with_parent:
-        server.exit_with_parent()
+        process.exit_with_parent()
     server.quiet_logs()
     if listener is None:
         try:
-            listener = server.listen(host, port)
+            listener = process.listen(host, port)
         except OSError as error:
             raise Unavailable(f"{host}:{port} cannot be bound: {error}.", remedy="Choose another port.") from error
     predictor = build(folder, name=name, version=version, profile=profile)
