@@ -36,11 +36,14 @@ class RoutePhase:
         starts: From when it is in force; aware.
         weights: Share of the enrolled units by arm.
         eligible: Attribute to the values that take part; everyone where empty. Others are answered by control.
+        share: Share of the route's enrolled units that take part already. Raising it moves no unit between arms, which
+            raising a weight does.
     """
 
     starts: datetime
     weights: Mapping[str, float]
     eligible: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Route:
             name=self.experiment,
             arms=tuple(Arm(name, weight) for name, weight in phase.weights.items()),
             control=self.control,
-            share=self.share,
+            share=self.share * phase.share,
             layer=self.layer,
             holdout=self.holdout,
             segments=phase.eligible,
