@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Quantiles, Request, UnitCheck
@@ -210,6 +212,72 @@ class Routes(Protocol):
         ...
 
 
+class RouterHost(Protocol):
+    """Where the router runs."""
+
+    def open(self) -> str:
+        """Make sure that it runs; returns its URL once it is ready. Raises Unavailable."""
+        ...
+
+    def close(self) -> None:
+        """Stop it where it was started here; what it has logged is flushed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """What the router answered to visits, shape [visits] each.
+
+    Attributes:
+        arm: Arm that the unit was assigned to.
+        version: Version that answered.
+        fallback: Why another arm had to answer; empty where none had to.
+        act: Whether the app is to act.
+        probability: Predicted probability of conversion without the action.
+        uplift: What the action adds to it.
+        latency_ms: How long the app waited.
+    """
+
+    arm: npt.NDArray[np.object_]
+    version: npt.NDArray[np.object_]
+    fallback: npt.NDArray[np.object_]
+    act: npt.NDArray[np.bool_]
+    probability: npt.NDArray[np.float64]
+    uplift: npt.NDArray[np.float64]
+    latency_ms: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReport:
+    """Something that a metric counts, as an app tells it.
+
+    Attributes:
+        unit: The unit, as the app knows it.
+        metric: What happened, e.g. `conversion`.
+        value: Amount, in the metric's unit.
+        time: When; aware.
+        id: Unique, so that telling it twice counts once; made where empty.
+    """
+
+    unit: str
+    metric: str
+    value: float
+    time: datetime
+    id: str = ""
+
+
+class RouterClient(Protocol):
+    """A shop's app, as the router sees it."""
+
+    def visit(self, url: str, model: str, units: Sequence[str], instances: pd.DataFrame) -> Visits:
+        """Ask for an answer to each visit. Raises BadInput, Unavailable."""
+        ...
+
+    def report(self, url: str, outcomes: Sequence[OutcomeReport]) -> int:
+        """Tell the router what happened; returns how many outcomes it took. Raises BadInput, Unavailable."""
+        ...
+
+
 class Deployer(Protocol):
     """Runs one model server per arm."""
 
@@ -348,6 +416,16 @@ class Ports(Protocol):
     @property
     def routes(self) -> Routes:
         """What routers are told."""
+        ...
+
+    @property
+    def router(self) -> RouterHost:
+        """Where the router runs."""
+        ...
+
+    @property
+    def app(self) -> RouterClient:
+        """Talks to the router as an app does."""
         ...
 
     @property

@@ -56,6 +56,30 @@ class KserveDeployer(_Strict):
     namespace: str = "default"
 
 
+class RouterProcess(_Strict):
+    """The router is a process on loopback, while a rollout runs.
+
+    Attributes:
+        port: Its port; 0 for a free one.
+    """
+
+    kind: Literal["process"]
+    port: int = Field(default=0, ge=0, le=65_535)
+
+
+class RouterUrl(_Strict):
+    """The router runs already.
+
+    Attributes:
+        url: Where it answers.
+        outcomes_token: Bearer token for reporting outcomes, normally `${TRIMTAB_OUTCOMES_TOKEN}`.
+    """
+
+    kind: Literal["url"]
+    url: str
+    outcomes_token: str = ""
+
+
 class Profile(_Strict):
     """One place to run in.
 
@@ -70,6 +94,7 @@ class Profile(_Strict):
         events: Folder URI of the event log.
         pipelines: Where pipelines run.
         deployer: Where arms are served.
+        router: Where the router runs.
     """
 
     name: str
@@ -82,6 +107,7 @@ class Profile(_Strict):
     events: str
     pipelines: Annotated[LocalPipelines | KubeflowPipelines, Field(discriminator="kind")]
     deployer: Annotated[ProcessDeployer | KserveDeployer, Field(discriminator="kind")]
+    router: Annotated[RouterProcess | RouterUrl, Field(discriminator="kind")] = RouterProcess(kind="process")
 
 
 def shipped_profiles() -> dict[str, Path]:

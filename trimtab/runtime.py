@@ -19,12 +19,14 @@ from trimtab.ports import (
     Predictor,
     Progress,
     Registry,
+    RouterClient,
+    RouterHost,
     Routes,
     SnapshotStore,
     Tracker,
     Warehouse,
 )
-from trimtab.profile import KubeflowPipelines, ProcessDeployer, Profile, load_profile
+from trimtab.profile import KubeflowPipelines, ProcessDeployer, Profile, RouterProcess, load_profile
 
 
 def _silent(stage: str, done: int, total: int, note: str = "") -> None:
@@ -97,6 +99,32 @@ class Runtime:
         from trimtab.adapters.routes import FileRoutes
 
         return FileRoutes(self.home / "routes")
+
+    @cached_property
+    def router(self) -> RouterHost:
+        """Where the router runs."""
+        router = self.profile.router
+        if isinstance(router, RouterProcess):
+            from trimtab.adapters.router_process import ProcessRouter
+
+            return ProcessRouter(
+                self.home / "router",
+                routes=self.home / "routes",
+                events=self.profile.events,
+                profile_name=self.profile_name,
+                port=router.port,
+            )
+        from trimtab.adapters.router_url import RunningRouter
+
+        return RunningRouter(router.url)
+
+    @cached_property
+    def app(self) -> RouterClient:
+        """A client of the router."""
+        from trimtab.adapters.router_client import HttpRouterClient
+
+        router = self.profile.router
+        return HttpRouterClient(token="" if isinstance(router, RouterProcess) else router.outcomes_token)
 
     @cached_property
     def deployer(self) -> Deployer:
