@@ -7,25 +7,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trimtab.adapters.events import FileEventLog
-from trimtab.errors import BadInput
-from trimtab.testing.event_log import EventLogContract, exposure
+from trimtab.errors import BadInput, Unavailable
+from trimtab.testing.event_log import NOW, EventLogContract, exposure
 
 _KILLED_WRITER = """
 import os, signal, sys
-import pyarrow.parquet as pq
 from trimtab.adapters.events import FileEventLog
 from trimtab.testing.event_log import exposure
 
 log = FileEventLog(sys.argv[1])
 log.append([exposure("kept")])
-write = pq.write_table
-def write_and_die(table, file, **options):
-    write(table, file, **options)
+sync = os.fsync
+def sync_and_die(descriptor):
+    sync(descriptor)
     os.kill(os.getpid(), signal.SIGKILL)
-pq.write_table = write_and_die
+os.fsync = sync_and_die
 log.append([exposure("lost")])
 """
 
@@ -82,3 +84,54 @@ def test_a_large_batch_is_one_segment(tmp_path: Path) -> None:
     log.append(exposure(f"u{number}", device="mobile") for number in range(20_000))
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
     assert log.read("e", "exposure")["device"].eq("mobile").sum() == 20_000
+
+
+def test_reads_segments_of_an_older_version(tmp_path: Path) -> None:
+    log = FileEventLog(str(tmp_path))
+    log.append([exposure("new", minutes=1, device="mobile", latency_ms=8.0)])
+    older = pa.table(
+        {
+            "id": ["a", "b"],
+            "kind": ["exposure"] * 2,
+            "experiment": ["e"] * 2,
+            "unit": ["old", "older"],
+            "time": pa.array([NOW, NOW], pa.timestamp("us", tz="UTC")),
+            "arm": ["control"] * 2,
+            "version": ["3"] * 2,
+            "metric": [""] * 2,
+            "value": [0.0] * 2,
+            "segments": pa.array([[("device", "desktop")], []], pa.map_(pa.string(), pa.string())),
+        }
+    )
+    pq.write_table(older, tmp_path / "e" / "exposure" / "0.parquet")
+    seen = log.read("e", "exposure")
+    assert seen["unit"].tolist() == ["old", "older", "new"]
+    assert seen["device"].fillna("").tolist() == ["desktop", "", "mobile"]
+    assert seen["fallback"].tolist() == ["", "", ""]
+    assert seen["latency_ms"].isna().tolist() == [True, True, False]
+    assert log.service_levels("e", "exposure")["control"].requests == 3
+
+
+def test_levels_of_older_segments_alone_have_no_latency(tmp_path: Path) -> None:
+    log = FileEventLog(str(tmp_path))
+    log.append([exposure("u1")])
+    (segment,) = tmp_path.rglob("*.parquet")
+    pq.write_table(pq.read_table(segment).drop_columns(["fallback", "latency_ms"]), segment)
+    level = log.service_levels("e", "exposure")["control"]
+    assert (level.requests, level.failures) == (1, 0)
+    assert pd.isna(level.latency_p50_ms)
+
+
+def test_levels_of_a_torn_segment_are_refused(tmp_path: Path) -> None:
+    log = FileEventLog(str(tmp_path))
+    log.append([exposure("u1")])
+    (segment,) = tmp_path.rglob("*.parquet")
+    os.truncate(segment, segment.stat().st_size // 2)
+    with pytest.raises(Unavailable, match="experiment 'e' cannot be read"):
+        log.service_levels("e", "exposure")
+
+
+def test_a_folder_may_look_like_a_pattern(tmp_path: Path) -> None:
+    log = FileEventLog(str(tmp_path / "we[i]rd*?"))
+    log.append([exposure("u1", experiment="a=b*")])
+    assert log.service_levels("a=b*", "exposure")["control"].requests == 1

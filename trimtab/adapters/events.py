@@ -1,57 +1,60 @@
-"""The event log as Parquet segments in a folder: append-only, durable when `append` returns, safe against kill -9.
+"""The event log as Parquet segments: append-only, durable when `append` returns, safe against kill -9.
 
-Each `append` becomes one segment per experiment and kind, written beside its final name, flushed to disk and then
-renamed. So a reader sees a whole segment or none; a writer that died leaves only a `.part` file, which no reader opens.
-Columnar segments keep 100,000 events under a second and are what the engines that aggregate experiments read directly.
+Each `append` becomes one segment per experiment and kind. A reader sees a whole segment or none. Columnar segments keep
+100,000 events under a second and are what the engines that aggregate experiments read directly.
 """
 
 import logging
-import os
 import time
-import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from glob import escape
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from trimtab.errors import BadInput
+from trimtab.adapters.event_levels import service_levels
+from trimtab.adapters.event_segments import check, decode, encode, frame, merge
+from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore
+from trimtab.errors import BadInput, Unavailable
+from trimtab.rollout.service import ServiceLevel
 from trimtab.types import Event, EventKind
 
 _log = logging.getLogger(__name__)
-
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("kind", pa.string()),
-        ("experiment", pa.string()),
-        ("unit", pa.string()),
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("arm", pa.string()),
-        ("version", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("segments", pa.map_(pa.string(), pa.string())),
-    ]
-)
-_FIELDS = tuple(name for name in _SCHEMA.names if name != "segments")
+_T = TypeVar("_T")
+_ATTEMPTS = 5  # A compaction may delete what a reader just listed; the merged segment is there by then.
 
 
-class FileEventLog:
-    """An event log under a `file://` folder; satisfies `trimtab.ports.EventLog`.
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Events of one experiment and kind as a file.
 
-    Args:
-        uri: Folder of the log, as `file:///path` or a plain path. Created on first use.
-
-    Raises:
-        BadInput: The URI has another scheme.
+    Attributes:
+        key: Where it belongs in a store; unique, so that writing it twice leaves one.
+        payload: The Parquet file.
+        events: How many it holds.
     """
 
-    def __init__(self, uri: str) -> None:
-        self._root = _folder(uri)
+    key: str
+    payload: bytes
+    events: int
+
+
+class SegmentEventLog:
+    """An event log over a store of segments; satisfies `trimtab.ports.EventLog`.
+
+    Args:
+        store: Where the segments lie.
+    """
+
+    def __init__(self, store: SegmentStore) -> None:
+        self.store = store
 
     def append(self, events: Iterable[Event]) -> None:
         """Add events, durable on return.
@@ -60,15 +63,12 @@ class FileEventLog:
             events: Any number of events, of any experiments.
 
         Raises:
-            BadInput: An event lacks an id, experiment, unit or time zone, or a segment is named like an event field.
+            BadInput: An event lacks an id, experiment, unit or time zone, or a segment is named like an event field;
+                nothing is written then.
+            Unavailable: The store does not answer.
         """
-        groups: dict[tuple[str, EventKind], list[Event]] = defaultdict(list)
-        for event in events:
-            groups[event.experiment, event.kind].append(event)
-        for group in groups.values():
-            _check(group)
-        for (experiment, kind), group in groups.items():
-            _write_segment(self._folder(experiment, kind), _table(group))
+        for segment in segments(events):
+            self.store.write(segment.key, segment.payload)
 
     def read(self, experiment: str, kind: EventKind) -> pd.DataFrame:
         """Events of one kind without repeats, in time order.
@@ -78,28 +78,123 @@ class FileEventLog:
 
         Args:
             experiment: Name of the experiment; one that was never logged gives no rows.
-            kind: `exposure` or `outcome`.
+            kind: `exposure`, `outcome` or `shadow`.
 
         Returns:
             One row per event; one column per `Event` field (segments apart), and one text column per segment.
         """
-        tables = [table for path in self._segments(experiment, kind) if (table := _read_segment(path)) is not None]
-        merged = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
-        frame = merged.drop_columns(["segments"]).to_pandas()
-        segments = _segment_columns(merged.column("segments"))
-        frame = pd.concat([frame, segments], axis=1)
-        return frame.sort_values("time", kind="stable").drop_duplicates("id").reset_index(drop=True)
+
+        def read() -> list[pa.Table]:
+            tables = [self._decoded(key) for key in self.store.keys(folder(experiment, kind))]
+            return [table for table in tables if table is not None]
+
+        return frame(merge(_settled(read, FileNotFoundError)))
+
+    def location(self, experiment: str, kind: EventKind) -> str:
+        """Where DuckDB and the warehouse read the events of one kind.
+
+        Args:
+            experiment: Name of the experiment.
+            kind: `exposure`, `outcome` or `shadow`.
+
+        Returns:
+            A glob of Parquet files, also where there is none yet. Their columns differ (take them by name), and events
+            may occur twice (take each id once).
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        return f"{escape(str(self.store.local(folder(experiment, kind)).absolute()))}/*{SUFFIX}"
+
+    def service_levels(
+        self, experiment: str, kind: EventKind, *, since: datetime | None = None
+    ) -> dict[str, ServiceLevel]:
+        """How each arm served its requests.
+
+        Args:
+            experiment: Name of the experiment.
+            kind: `exposure` or `shadow`.
+            since: Requests before it do not count.
+
+        Returns:
+            Levels by arm; an arm without requests is left out. Latencies of fewer than 368 requests do not bound
+            their 99th percentile from above: the upper end is infinite then.
+
+        Raises:
+            Unavailable: The store does not answer, or a segment cannot be read.
+        """
+        import duckdb
+
+        def read() -> dict[str, ServiceLevel]:
+            pattern = self.location(experiment, kind)
+            return service_levels(pattern, since) if self.store.keys(folder(experiment, kind)) else {}
+
+        try:
+            return _settled(read, duckdb.IOException)
+        except duckdb.Error as error:
+            raise Unavailable(f"the log of experiment '{experiment}' cannot be read: {error}") from error
 
     def experiments(self) -> tuple[str, ...]:
         """Names of the experiments that have events, sorted."""
-        return tuple(sorted(unquote(path.name) for path in self._root.glob("*") if path.is_dir()))
+        return tuple(sorted(unquote(name) for name in self.store.folders()))
 
-    def _folder(self, experiment: str, kind: EventKind) -> Path:
-        # "." is never escaped by quote, so an experiment called ".." would leave the log.
-        return self._root / quote(experiment, safe="").replace(".", "%2E") / kind
+    def _decoded(self, key: str) -> pa.Table | None:
+        payload = self.store.read(key)
+        try:
+            return decode(payload)
+        except (pa.ArrowException, OSError) as error:
+            _log.warning("event log: segment %s is torn and was left out: %s", key, error)
+            return None
 
-    def _segments(self, experiment: str, kind: EventKind) -> list[Path]:
-        return sorted(self._folder(experiment, kind).glob("*.parquet"))
+
+class FileEventLog(SegmentEventLog):
+    """An event log under a `file://` folder.
+
+    Args:
+        uri: Folder of the log, as `file:///path` or a plain path. Created on first use.
+
+    Raises:
+        BadInput: The URI has another scheme.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(FolderStore(_folder(uri)))
+
+
+def segments(events: Iterable[Event]) -> list[Segment]:
+    """Events as files, one per experiment and kind.
+
+    Raises:
+        BadInput: An event cannot be stored.
+    """
+    groups: dict[tuple[str, EventKind], list[Event]] = defaultdict(list)
+    for event in events:
+        check(event)
+        groups[event.experiment, event.kind].append(event)
+    return [
+        Segment(f"{folder(experiment, kind)}/{_new_name()}", encode(group), len(group))
+        for (experiment, kind), group in groups.items()
+    ]
+
+
+def folder(experiment: str, kind: EventKind) -> str:
+    """Folder of an experiment's segments of one kind in a store."""
+    # "." is never escaped by quote, so an experiment called ".." would leave the log.
+    return f"{quote(experiment, safe='').replace('.', '%2E')}/{kind}"
+
+
+def _new_name() -> str:
+    return f"{time.time_ns():020d}-{uuid4().hex}{SUFFIX}"
+
+
+def _settled(read: Callable[[], _T], gone: type[Exception]) -> _T:
+    """What a read gives once no segment vanishes under it."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return read()
+        except gone:
+            continue
+    return read()
 
 
 def _folder(uri: str) -> Path:
@@ -109,69 +204,3 @@ def _folder(uri: str) -> Path:
             f"event log '{uri}': the scheme '{parts.scheme}' is not supported.", remedy="Use a file:// folder."
         )
     return Path(unquote(parts.path) if parts.scheme else uri)
-
-
-def _check(events: Sequence[Event]) -> None:
-    for event in events:
-        if not (event.id and event.experiment and event.unit):
-            raise BadInput(
-                f"event '{event.id}' of experiment '{event.experiment}' lacks an id, an experiment or a unit."
-            )
-        if event.time.tzinfo is None:
-            raise BadInput(f"event '{event.id}': its time has no zone.", remedy="Give an aware time.")
-        if event.segments and (taken := event.segments.keys() & set(_FIELDS)):
-            raise BadInput(f"event '{event.id}': segment '{min(taken)}' is named like a field of the event.")
-
-
-def _table(events: Sequence[Event]) -> pa.Table:
-    columns: list[pa.Array] = [
-        pa.array([getattr(event, field.name) for event in events], field.type)
-        for field in _SCHEMA
-        if field.name != "segments"
-    ]
-    columns.append(pa.array([list(event.segments.items()) for event in events], _SCHEMA.field("segments").type))
-    return pa.Table.from_arrays(columns, schema=_SCHEMA)
-
-
-def _write_segment(folder: Path, table: pa.Table) -> None:
-    _make_folder(folder)
-    final = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.parquet"
-    part = final.with_suffix(".part")
-    with part.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(final)
-    _sync_folder(folder)
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable: the directory entry has to reach the disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_segment(path: Path) -> pa.Table | None:
-    try:
-        with pq.ParquetFile(path) as segment:
-            return segment.read().cast(_SCHEMA)
-    except (pa.ArrowInvalid, OSError) as error:
-        _log.warning("event log: segment %s is torn and was left out: %s", path, error)
-        return None
-
-
-def _segment_columns(values: pa.ChunkedArray) -> pd.DataFrame:
-    rows = [dict(row) if row else {} for row in values.to_pylist()]
-    names = sorted({name for row in rows for name in row})
-    return pd.DataFrame({name: [row.get(name) for row in rows] for name in names}, index=range(len(rows)))
