@@ -8,10 +8,10 @@ import os
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trimtab.errors import BadInput
 
@@ -49,11 +49,62 @@ class ProcessDeployer(_Strict):
     kind: Literal["process"]
 
 
+class Toleration(_Strict):
+    """A taint that the arms' pods may be scheduled in spite of; fields as in Kubernetes."""
+
+    key: str
+    operator: Literal["Equal", "Exists"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
 class KserveDeployer(_Strict):
-    """Arms are InferenceServices."""
+    """Arms are InferenceServices.
+
+    Attributes:
+        namespace: Namespace of the services.
+        instance: Who owns the services; two installations in one namespace need two names.
+        image: Image with the model server.
+        mode: KServe's deployment mode; must be one that the cluster has, and never changes for a service.
+        service_account: Account of the pods, which KServe takes the storage's credentials from; empty for the default.
+        serving_profile: Profile that the servers load for their online features; none where empty.
+        env_secret: Secret whose keys become the servers' environment, for the variables of `serving_profile`.
+        min_replicas: Pods of an arm at least; 0 scales to zero, in Knative mode only.
+        max_replicas: Pods of an arm at most.
+        requests: Resources to reserve per pod.
+        limits: Resources a pod may not exceed, accelerators by their resource name.
+        node_selector: Labels of the nodes to run on.
+        tolerations: Taints of those nodes.
+        ready_seconds: How long an arm may take until it is ready.
+        kubeconfig: Kubeconfig file; empty for the pod's own account or, outside a cluster, the usual file.
+        context: Context of the kubeconfig; empty for its current one.
+    """
 
     kind: Literal["kserve"]
     namespace: str = "default"
+    instance: str = Field("trimtab", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    image: str = "trimtab/serving"
+    mode: Literal["Standard", "Knative"] = "Standard"
+    service_account: str = ""
+    serving_profile: str = ""
+    env_secret: str = ""
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: int = Field(3, ge=1)
+    requests: dict[str, str] = Field(default_factory=lambda: {"cpu": "500m", "memory": "1Gi"})
+    limits: dict[str, str] = Field(default_factory=lambda: {"memory": "2Gi"})
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    ready_seconds: float = Field(600.0, gt=0)
+    kubeconfig: str = ""
+    context: str = ""
+
+    @model_validator(mode="after")
+    def _replicas(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is more than max_replicas {self.max_replicas}")
+        if self.min_replicas == 0 and self.mode == "Standard":
+            raise ValueError("min_replicas 0 needs mode Knative: Standard mode does not scale to zero")
+        return self
 
 
 class RouterProcess(_Strict):
