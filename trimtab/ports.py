@@ -207,6 +207,10 @@ class Routes(Protocol):
         """The model's route; None where it has none. Raises BadInput where it cannot be read."""
         ...
 
+    def versions(self) -> Mapping[str, str]:
+        """By model, a fingerprint of its route that changes with the route; cheap enough to ask twice a second."""
+        ...
+
     def remove(self, model: str) -> None:
         """Stop routing the model; nothing happens where it has no route."""
         ...

@@ -1,8 +1,9 @@
 """Routes as files in a folder that routers watch: one JSON document per model, each replaced whole."""
 
+import contextlib
 import os
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from trimtab.rollout.route import Route, dump_route, parse_route
@@ -42,6 +43,19 @@ class FileRoutes:
         except FileNotFoundError:
             return None
         return parse_route(document, where=f"the route in '{self._path(model)}'")
+
+    def versions(self) -> dict[str, str]:
+        """Fingerprint of each model's document, which changes with the document; nothing is read for it.
+
+        A mounted ConfigMap replaces what its links point to, so the file behind a link is what counts.
+        """
+        found: dict[str, str] = {}
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                state = path.stat()
+                name = unquote(path.name.removesuffix(SUFFIX))
+                found[name] = f"{state.st_mtime_ns}-{state.st_ino}-{state.st_size}"
+        return found
 
     def remove(self, model: str) -> None:
         """Delete the model's document."""
