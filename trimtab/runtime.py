@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimtab.errors import BadInput
 from trimtab.ports import (
@@ -27,6 +28,9 @@ from trimtab.ports import (
     Warehouse,
 )
 from trimtab.profile import KubeflowPipelines, ProcessDeployer, Profile, RouterProcess, load_profile
+
+if TYPE_CHECKING:
+    from trimtab.adapters.event_buffer import BufferedEventLog
 
 
 def _silent(stage: str, done: int, total: int, note: str = "") -> None:
@@ -92,6 +96,17 @@ class Runtime:
         from trimtab.adapters.events import FileEventLog
 
         return FileEventLog(self.profile.events)
+
+    def event_writer(self, spool: Path) -> "BufferedEventLog":
+        """A writer to the event log that never makes its caller wait.
+
+        Args:
+            spool: Folder of this machine for what the log does not take.
+        """
+        from trimtab.adapters.event_buffer import BufferedEventLog
+        from trimtab.adapters.events import FileEventLog
+
+        return BufferedEventLog(FileEventLog(self.profile.events), spool=spool)
 
     @cached_property
     def routes(self) -> Routes:

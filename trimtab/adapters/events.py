@@ -19,7 +19,6 @@ from uuid import uuid4
 import pandas as pd
 import pyarrow as pa
 
-from trimtab.adapters.event_levels import service_levels
 from trimtab.adapters.event_segments import check, decode, encode, frame, merge
 from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore
 from trimtab.errors import BadInput, Unavailable
@@ -124,6 +123,8 @@ class SegmentEventLog:
             Unavailable: The store does not answer, or a segment cannot be read.
         """
         import duckdb
+
+        from trimtab.adapters.event_levels import service_levels
 
         def read() -> dict[str, ServiceLevel]:
             pattern = self.location(experiment, kind)
