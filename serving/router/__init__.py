@@ -1,0 +1,1 @@
+"""One endpoint per model: users pinned to arms, exposures logged, no request lost."""
