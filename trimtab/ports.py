@@ -196,6 +196,18 @@ class EventLog(Protocol):
         ...
 
 
+class EventWriter(Protocol):
+    """Takes events off the hot path and brings them to the log."""
+
+    def put(self, event: Event) -> None:
+        """Take an event; never waits for the log."""
+        ...
+
+    def close(self) -> None:
+        """Bring what was taken to the log, or to a spool where the log is away."""
+        ...
+
+
 class Routes(Protocol):
     """Where routers read what they are told."""
 

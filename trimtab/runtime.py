@@ -115,6 +115,16 @@ class Runtime:
 
         return FileRoutes(self.home / "routes")
 
+    def routes_in(self, folder: Path) -> Routes:
+        """Routes in a folder of the caller's choice.
+
+        Args:
+            folder: Where the documents lie, in a pod the mount of a ConfigMap.
+        """
+        from trimtab.adapters.routes import FileRoutes
+
+        return FileRoutes(folder)
+
     @cached_property
     def router(self) -> RouterHost:
         """Where the router runs."""
