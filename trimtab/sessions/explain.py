@@ -118,7 +118,7 @@ def _resolve(schema: Schema, location: list[Any]) -> tuple[str, str, list[str]]:
             node = {"$ref": node["discriminator"]["mapping"].get(part, "")}
             continue
         path.append(str(part))
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
     return ".".join(path), owner, list(_target(node, schema).get("properties", {}))
 
 

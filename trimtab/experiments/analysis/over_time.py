@@ -69,9 +69,9 @@ def sequential_result(
             raise BadInput(
                 f"the look of {look.date()} has too few units before it.", remedy="Mend 'looks' in the spec."
             )
-        information.append(_information(spec, whole(until), treatment, earlier))
+        information.append(look_information(spec, whole(until), treatment, earlier))
         statistics.append(earlier.statistic)
-    now = _information(spec, material.arms, treatment, comparison)
+    now = look_information(spec, material.arms, treatment, comparison)
     if not information or now > information[-1]:
         information.append(now)
         statistics.append(comparison.statistic)
@@ -88,8 +88,15 @@ def sequential_result(
     return with_futility(found, design, information, power=spec.power, spending=spending, direction=direction)
 
 
-def _information(spec: ExperimentSpec, arms: Mapping[str, Cell], treatment: str, comparison: Comparison) -> float:
-    """Units of both arms; over phases, the units that would be as informative at the last phase's weights."""
+def look_information(spec: ExperimentSpec, arms: Mapping[str, Cell], treatment: str, comparison: Comparison) -> float:
+    """Units of both arms; over phases, the units that would be as informative at the last phase's weights.
+
+    Args:
+        spec: The rules.
+        arms: Cells by arm.
+        treatment: The treatment.
+        comparison: Its comparison on the primary metric.
+    """
     primary, control, other = spec.primary or "", arms[spec.control], arms[treatment]
     if not control.strata:
         return float(comparison.n_control + comparison.n_treatment)
