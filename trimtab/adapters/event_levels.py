@@ -1,6 +1,7 @@
 """Service levels of arms, aggregated by DuckDB over the segments: no event becomes a Python object."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf, nan
 from typing import Any
@@ -13,17 +14,18 @@ _REQUESTS = """
 CREATE TEMP TABLE requests AS
 WITH events AS (
     SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS arm, NULL::VARCHAR AS fallback, NULL::DOUBLE AS latency_ms,
-        NULL::TIMESTAMPTZ AS time WHERE false
+        NULL::VARCHAR AS version, NULL::TIMESTAMPTZ AS time WHERE false
     UNION ALL BY NAME
-    SELECT COLUMNS(lambda name: name IN ('id', 'arm', 'fallback', 'latency_ms', 'time'))
+    SELECT COLUMNS(lambda name: name IN ('id', 'arm', 'fallback', 'latency_ms', 'version', 'time'))
     FROM read_parquet(?, union_by_name = true, hive_partitioning = false)
 )
 SELECT arg_min(arm, time) AS arm, coalesce(arg_min(fallback, time), '') AS fallback,
-    arg_min(latency_ms, time) AS latency_ms
+    arg_min(latency_ms, time) AS latency_ms, arg_min(version, time) AS version
 FROM events WHERE time >= ? GROUP BY id
 """
 _COUNTS = """
-SELECT arm, count(*), count(*) FILTER (fallback <> ''), count(*) FILTER (isfinite(latency_ms))
+SELECT arm, count(*), count(*) FILTER (fallback <> ''), count(*) FILTER (isfinite(latency_ms)),
+    list_sort(list(DISTINCT version) FILTER (fallback = '' AND version <> ''))
 FROM requests GROUP BY arm ORDER BY arm
 """
 _QUANTILES = "SELECT quantile_disc(latency_ms, {}) FROM requests WHERE arm = ? AND isfinite(latency_ms)"
@@ -48,7 +50,10 @@ def service_levels(pattern: str, since: datetime | None) -> dict[str, ServiceLev
     with duckdb.connect() as connection:
         connection.execute(_REQUESTS, [pattern, since or _ALWAYS])
         counts = connection.execute(_COUNTS).fetchall()
-        return {arm: _level(connection, arm, requests, failures, n) for arm, requests, failures, n in counts}
+        return {
+            arm: replace(_level(connection, arm, requests, failures, n), versions=tuple(versions or ()))
+            for arm, requests, failures, n, versions in counts
+        }
 
 
 def _level(connection: Any, arm: str, requests: int, failures: int, n: int) -> ServiceLevel:

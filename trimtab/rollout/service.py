@@ -14,6 +14,7 @@ class ServiceLevel:
         latency_p99_ms: 99th percentile of it.
         latency_p99_low_ms: Lower end of the 95% order-statistic interval of the 99th percentile.
         latency_p99_high_ms: Upper end of it.
+        versions: Versions that answered as the arm itself, in order; empty where nobody asked.
     """
 
     requests: int
@@ -22,3 +23,4 @@ class ServiceLevel:
     latency_p99_ms: float
     latency_p99_low_ms: float
     latency_p99_high_ms: float
+    versions: tuple[str, ...] = ()

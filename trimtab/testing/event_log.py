@@ -157,6 +157,7 @@ class EventLogContract:
             "b": (1, 1),
         }
         assert levels["control"].latency_p50_ms == 5.0
+        assert (levels["control"].versions, levels["b"].versions) == (("3",), ())
 
     def test_levels_bound_the_slowest_percent(self, log: EventLog) -> None:
         """The interval's ends are latencies that occurred; an unknown latency is none."""
