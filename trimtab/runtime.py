@@ -27,7 +27,7 @@ from trimtab.ports import (
     Tracker,
     Warehouse,
 )
-from trimtab.profile import KubeflowPipelines, ProcessDeployer, Profile, RouterProcess, load_profile
+from trimtab.profile import KserveDeployer, KubeflowPipelines, Profile, RouterProcess, load_profile
 
 if TYPE_CHECKING:
     from trimtab.adapters.event_buffer import BufferedEventLog
@@ -154,15 +154,14 @@ class Runtime:
     @cached_property
     def deployer(self) -> Deployer:
         """Where arms are served."""
-        if isinstance(self.profile.deployer, ProcessDeployer):
-            from trimtab.adapters.processes import ProcessArmDeployer
+        settings = self.profile.deployer
+        if isinstance(settings, KserveDeployer):
+            from trimtab.adapters.kserve import KserveArmDeployer
 
-            return ProcessArmDeployer(
-                self.home / "servers", profile_name=self.profile_name, fetch=self.registry.download
-            )
-        from trimtab.errors import TrimtabError
+            return KserveArmDeployer(settings)
+        from trimtab.adapters.processes import ProcessArmDeployer
 
-        raise TrimtabError("deploying arms as InferenceServices is not available yet.")
+        return ProcessArmDeployer(self.home / "servers", profile_name=self.profile_name, fetch=self.registry.download)
 
     @cached_property
     def predictor(self) -> Predictor:
