@@ -1,6 +1,6 @@
 """What steps ask of the world, as Protocols. Adapters satisfy them; `runtime` picks which; steps never know."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +13,12 @@ import pandas as pd
 
 from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Quantiles, Request, UnitCheck
 from trimtab.monitoring.drift import DriftReport
+from trimtab.rollout.audit import AuditEntry
+from trimtab.rollout.observation import Command
+from trimtab.rollout.plan import RolloutPlan
 from trimtab.rollout.route import Route
 from trimtab.rollout.service import ServiceLevel
+from trimtab.rollout.state import RolloutState
 from trimtab.sessions.spec import DatasetSpec
 from trimtab.types import Endpoint, Event, EventKind, ModelVersion, Snapshot
 
@@ -294,6 +298,46 @@ class RouterClient(Protocol):
         ...
 
 
+class RolloutStore(Protocol):
+    """Keeps rollouts: what was planned, what was decided, and what people ask for."""
+
+    def create(self, plan: RolloutPlan, state: RolloutState) -> None:
+        """Keep a new rollout. Raises BadInput where there is one of that name."""
+        ...
+
+    def names(self) -> list[str]:
+        """Names of the rollouts, in the order of the alphabet."""
+        ...
+
+    def plan(self, name: str) -> RolloutPlan:
+        """The plan. Raises NotFound."""
+        ...
+
+    def state(self, name: str) -> RolloutState:
+        """The state after the last decision that was recorded. Raises NotFound."""
+        ...
+
+    def record(self, name: str, entry: AuditEntry) -> None:
+        """Append a decision, durable on return; it answers the command that it saw. Raises NotFound."""
+        ...
+
+    def audit(self, name: str) -> Iterator[AuditEntry]:
+        """Every decision that was recorded, in order. Raises NotFound."""
+        ...
+
+    def ask(self, name: str, command: Command) -> None:
+        """Leave a command for whoever drives the rollout, durable on return. Raises NotFound."""
+        ...
+
+    def next_command(self, name: str) -> Command | None:
+        """The oldest command that no decision has answered; None without one. Raises NotFound."""
+        ...
+
+    def driving(self, name: str) -> AbstractContextManager[None]:
+        """Be the only one that drives the rollout. Raises NotFound, and Unavailable where another one does."""
+        ...
+
+
 class Deployer(Protocol):
     """Runs one model server per arm."""
 
@@ -442,6 +486,11 @@ class Ports(Protocol):
     @property
     def app(self) -> RouterClient:
         """Talks to the router as an app does."""
+        ...
+
+    @property
+    def rollouts(self) -> RolloutStore:
+        """Rollouts and their decisions."""
         ...
 
     @property

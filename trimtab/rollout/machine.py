@@ -132,8 +132,8 @@ class _Turn:
 
     @property
     def treatment(self) -> ServiceLevel | None:
-        """How the treatment, or its shadow, served its requests."""
-        return self.seen.levels.get(TREATMENT) or self.seen.shadow.get(TREATMENT)
+        """How the treatment served its requests."""
+        return _served(self.before, self.seen)
 
 
 def described(plan: RolloutPlan, state: RolloutState) -> str:
@@ -152,13 +152,18 @@ def _judge_service(
     plan: RolloutPlan, state: RolloutState, seen: Observation
 ) -> tuple[RolloutState, tuple[Criterion, ...]]:
     """The lines of the service, and the state that knows when it was judged."""
-    treatment = seen.levels.get(TREATMENT) or seen.shadow.get(TREATMENT)
+    treatment = _served(state, seen)
     requests = treatment.requests if treatment else 0
     bad = 0.0
     if due(requests, checked=state.checked):
         state = replace(state, checks=state.checks + 1, checked=requests)
         bad = level_of_check(plan, state.checks)
     return state, service_criteria(plan, seen.levels.get(CONTROL), treatment, Levels(bad, state.level))
+
+
+def _served(state: RolloutState, seen: Observation) -> ServiceLevel | None:
+    """How the treatment, or before the ramp its shadow, served its requests."""
+    return (seen.levels if state.running else seen.shadow).get(TREATMENT)
 
 
 def _record(state: RolloutState, look: LookResult) -> RolloutState:
@@ -184,11 +189,12 @@ def _record(state: RolloutState, look: LookResult) -> RolloutState:
 
 def _harm(turn: _Turn) -> tuple[str, ...]:
     """Every piece of bad news."""
-    pinned = {CONTROL: turn.state.control, TREATMENT: turn.state.treatment}
+    pinned = {CONTROL: str(turn.state.control), TREATMENT: str(turn.state.treatment)}
     strange = tuple(
         f"{arm} was answered by version {version}, but the rollout was started with version {pinned[arm]}."
-        for arm, versions in turn.seen.versions.items()
-        for version in versions
+        for levels in (turn.seen.levels, turn.seen.shadow)
+        for arm, level in levels.items()
+        for version in level.versions
         if arm in pinned and version != pinned[arm]
     )
     look = turn.seen.look

@@ -53,7 +53,6 @@ class Observation:
         shadow: How the treatment answered copies since then.
         enrolled: Units that were first exposed since the ramp began and until enrolment ended, in both arms.
         open_windows: How many of them may still bring outcomes.
-        versions: Versions that answered as each arm since `since`, where the arm itself answered.
         command: What a person asks for.
     """
 
@@ -63,7 +62,6 @@ class Observation:
     shadow: Mapping[str, _Level] = field(default_factory=dict)
     enrolled: int = 0
     open_windows: int = 0
-    versions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     command: Command | None = None
 
 
