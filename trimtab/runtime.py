@@ -20,6 +20,7 @@ from trimtab.ports import (
     Predictor,
     Progress,
     Registry,
+    RolloutStore,
     RouterClient,
     RouterHost,
     Routes,
@@ -31,6 +32,7 @@ from trimtab.profile import KserveDeployer, KubeflowPipelines, Profile, RouterPr
 
 if TYPE_CHECKING:
     from trimtab.adapters.event_buffer import BufferedEventLog
+    from trimtab.adapters.events import SegmentEventLog
 
 
 def _silent(stage: str, done: int, total: int, note: str = "") -> None:
@@ -93,9 +95,7 @@ class Runtime:
     @cached_property
     def events(self) -> EventLog:
         """The event log."""
-        from trimtab.adapters.events import FileEventLog
-
-        return FileEventLog(self.profile.events)
+        return self._event_log
 
     def event_writer(self, spool: Path) -> "BufferedEventLog":
         """A writer to the event log that never makes its caller wait.
@@ -104,9 +104,14 @@ class Runtime:
             spool: Folder of this machine for what the log does not take.
         """
         from trimtab.adapters.event_buffer import BufferedEventLog
-        from trimtab.adapters.events import FileEventLog
 
-        return BufferedEventLog(FileEventLog(self.profile.events), spool=spool)
+        return BufferedEventLog(self._event_log, spool=spool)
+
+    @cached_property
+    def _event_log(self) -> "SegmentEventLog":
+        from trimtab.adapters.events import open_event_log
+
+        return open_event_log(self.profile.events, cache=self.home / "events-mirror")
 
     @cached_property
     def routes(self) -> Routes:
@@ -114,6 +119,13 @@ class Runtime:
         from trimtab.adapters.routes import FileRoutes
 
         return FileRoutes(self.home / "routes")
+
+    @cached_property
+    def rollouts(self) -> RolloutStore:
+        """Rollouts in files."""
+        from trimtab.adapters.rollouts import FileRolloutStore
+
+        return FileRolloutStore(self.home / "rollouts")
 
     def routes_in(self, folder: Path) -> Routes:
         """Routes in a folder of the caller's choice.

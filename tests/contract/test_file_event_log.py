@@ -12,14 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trimtab.adapters.events import FileEventLog
+from trimtab.adapters.events import FileEventLog, open_event_log
 from trimtab.errors import BadInput, Unavailable
 from trimtab.testing.event_log import NOW, EventLogContract, exposure
 
 _KILLED_WRITER = """
 import os, signal, sys
+from datetime import UTC, datetime
 from trimtab.adapters.events import FileEventLog
-from trimtab.testing.event_log import exposure
+from trimtab.types import Event
+
+def exposure(unit):
+    return Event(unit, "exposure", "e", unit, datetime.now(UTC), "control")
 
 log = FileEventLog(sys.argv[1])
 log.append([exposure("kept")])
@@ -44,8 +48,10 @@ def test_decodes_the_uri(tmp_path: Path) -> None:
 
 
 def test_refuses_another_scheme() -> None:
+    with pytest.raises(BadInput, match="scheme 'ftp'"):
+        open_event_log("ftp://host/events", cache=Path("unused"))
     with pytest.raises(BadInput, match="scheme 's3'"):
-        FileEventLog("s3://bucket/events")
+        open_event_log("s3:///events", cache=Path("unused"))
 
 
 def test_a_writer_killed_before_the_rename_leaves_the_log_whole(tmp_path: Path) -> None:

@@ -1,11 +1,31 @@
 """Where segments of the event log lie: a folder of this machine. A segment appears whole, or not at all."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 SUFFIX = ".parquet"
+_ATTEMPTS = 5
+_T = TypeVar("_T")
+
+
+def settled(read: Callable[[], _T], gone: type[Exception]) -> _T:
+    """What a read gives once no segment vanishes under it.
+
+    A compaction may delete what a reader just listed; the segment that replaces it is there by then.
+
+    Args:
+        read: Lists and reads.
+        gone: Raised where a file that was listed is not there any more; also by this function, after five times.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return read()
+        except gone:
+            continue
+    return read()
 
 
 class SegmentStore(Protocol):

@@ -7,12 +7,11 @@ Each `append` becomes one segment per experiment and kind. A reader sees a whole
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
@@ -20,14 +19,12 @@ import pandas as pd
 import pyarrow as pa
 
 from trimtab.adapters.event_segments import check, decode, encode, frame, merge
-from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore
+from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore, settled
 from trimtab.errors import BadInput, Unavailable
 from trimtab.rollout.service import ServiceLevel
 from trimtab.types import Event, EventKind
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-_ATTEMPTS = 5  # A compaction may delete what a reader just listed; the merged segment is there by then.
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +81,11 @@ class SegmentEventLog:
         """
 
         def read() -> list[pa.Table]:
-            tables = [self._decoded(key) for key in self.store.keys(folder(experiment, kind))]
+            place = self.store.local(folder(experiment, kind))
+            tables = [_decoded(path) for path in sorted(place.glob(f"*{SUFFIX}"))]
             return [table for table in tables if table is not None]
 
-        return frame(merge(_settled(read, FileNotFoundError)))
+        return frame(merge(settled(read, FileNotFoundError)))
 
     def location(self, experiment: str, kind: EventKind) -> str:
         """Where DuckDB and the warehouse read the events of one kind.
@@ -103,7 +101,7 @@ class SegmentEventLog:
         Raises:
             Unavailable: The store does not answer.
         """
-        return f"{escape(str(self.store.local(folder(experiment, kind)).absolute()))}/*{SUFFIX}"
+        return _pattern(self.store.local(folder(experiment, kind)))
 
     def service_levels(
         self, experiment: str, kind: EventKind, *, since: datetime | None = None
@@ -127,11 +125,11 @@ class SegmentEventLog:
         from trimtab.adapters.event_levels import service_levels
 
         def read() -> dict[str, ServiceLevel]:
-            pattern = self.location(experiment, kind)
-            return service_levels(pattern, since) if self.store.keys(folder(experiment, kind)) else {}
+            place = self.store.local(folder(experiment, kind))
+            return service_levels(_pattern(place), since) if any(place.glob(f"*{SUFFIX}")) else {}
 
         try:
-            return _settled(read, duckdb.IOException)
+            return settled(read, duckdb.IOException)
         except duckdb.Error as error:
             raise Unavailable(f"the log of experiment '{experiment}' cannot be read: {error}") from error
 
@@ -139,27 +137,39 @@ class SegmentEventLog:
         """Names of the experiments that have events, sorted."""
         return tuple(sorted(unquote(name) for name in self.store.folders()))
 
-    def _decoded(self, key: str) -> pa.Table | None:
-        payload = self.store.read(key)
-        try:
-            return decode(payload)
-        except (pa.ArrowException, OSError) as error:
-            _log.warning("event log: segment %s is torn and was left out: %s", key, error)
-            return None
-
 
 class FileEventLog(SegmentEventLog):
-    """An event log under a `file://` folder.
+    """An event log in a folder of this machine.
 
     Args:
-        uri: Folder of the log, as `file:///path` or a plain path. Created on first use.
-
-    Raises:
-        BadInput: The URI has another scheme.
+        uri: The folder, as `file:///path` or a plain path. Created on first use.
     """
 
     def __init__(self, uri: str) -> None:
-        super().__init__(FolderStore(_folder(uri)))
+        super().__init__(FolderStore(Path(unquote(urlsplit(uri).path) if "://" in uri else uri)))
+
+
+def open_event_log(uri: str, *, cache: Path) -> SegmentEventLog:
+    """The event log at a URI.
+
+    Args:
+        uri: `file:///path` or a plain path, or `s3://BUCKET/PREFIX`.
+        cache: Folder of this machine for a mirror of what lies elsewhere.
+
+    Raises:
+        BadInput: The URI has another scheme, or names no bucket.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "s3" and parts.netloc:
+        from trimtab.adapters.event_objects import BucketStore
+
+        return SegmentEventLog(BucketStore(uri, cache=cache))
+    if parts.scheme not in {"", "file"}:
+        raise BadInput(
+            f"event log '{uri}': there is no log under the scheme '{parts.scheme}'.",
+            remedy="Use a file:// folder or s3://BUCKET/PREFIX.",
+        )
+    return FileEventLog(uri)
 
 
 def segments(events: Iterable[Event]) -> list[Segment]:
@@ -184,24 +194,19 @@ def folder(experiment: str, kind: EventKind) -> str:
     return f"{quote(experiment, safe='').replace('.', '%2E')}/{kind}"
 
 
+def _pattern(place: Path) -> str:
+    """A glob of the segments in a folder, whose own name may look like one."""
+    return f"{escape(str(place.absolute()))}/*{SUFFIX}"
+
+
 def _new_name() -> str:
     return f"{time.time_ns():020d}-{uuid4().hex}{SUFFIX}"
 
 
-def _settled(read: Callable[[], _T], gone: type[Exception]) -> _T:
-    """What a read gives once no segment vanishes under it."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return read()
-        except gone:
-            continue
-    return read()
-
-
-def _folder(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme not in {"", "file"}:
-        raise BadInput(
-            f"event log '{uri}': the scheme '{parts.scheme}' is not supported.", remedy="Use a file:// folder."
-        )
-    return Path(unquote(parts.path) if parts.scheme else uri)
+def _decoded(path: Path) -> pa.Table | None:
+    payload = path.read_bytes()
+    try:
+        return decode(payload)
+    except (pa.ArrowException, OSError) as error:
+        _log.warning("event log: segment %s is torn and was left out: %s", path, error)
+        return None
