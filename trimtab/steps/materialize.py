@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trimtab.ports import Ports
 from trimtab.sessions.history import kpi_state, unit_state
 from trimtab.sessions.inputs import has_history
+from trimtab.sessions.spec import DatasetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,22 @@ def run(config: Config, ports: Ports) -> Result:
         NotFound: There is no such snapshot, or the features step has not run on it.
     """
     _, spec = ports.snapshots.read(config.snapshot_id)
+    return load(spec, ports)
+
+
+def load(spec: DatasetSpec, ports: Ports) -> Result:
+    """Load the latest history of every unit of the snapshot that the features step prepared last for this spec.
+
+    Args:
+        spec: The dataset spec.
+        ports: Uses `features` where sessions have a history.
+
+    Returns:
+        How much was loaded.
+
+    Raises:
+        NotFound: The features step has not run on a snapshot of the spec.
+    """
     if not has_history(spec):
         return Result(0, 0, 0.0)
     ports.progress("materialize", 0, 1)

@@ -57,10 +57,7 @@ spec:
       args:
         {{- toYaml .arguments | nindent 8 }}
       env:
-        {{- include "trimtab.environment" (dict "root" .root "needs" .needs "objectStore" .objectStore "kubeflowNamespace" .kubeflowNamespace) | nindent 8 }}
-        {{- if .pseudonyms }}
-        {{- include "trimtab.tokens" (dict "root" .root "names" (list "TRIMTAB_PSEUDONYM_KEY")) | nindent 8 }}
-        {{- end }}
+        {{- include "trimtab.environment" (dict "root" .root "needs" .needs "objectStore" .objectStore "pseudonyms" .pseudonyms "kubeflowNamespace" .kubeflowNamespace) | nindent 8 }}
         {{- with $jobs.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

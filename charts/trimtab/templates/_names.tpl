@@ -60,6 +60,10 @@ annotations:
 {{- if .Values.embedded.enabled -}}{{ include "trimtab.fullname" . }}-tokens{{- else -}}{{ .Values.secrets.existingSecret }}{{- end -}}
 {{- end -}}
 
+{{- define "trimtab.armsSecret" -}}
+{{- if .Values.embedded.enabled -}}{{ include "trimtab.fullname" . }}-arms{{- else -}}{{ .Values.serving.existingSecret | default .Values.environment.existingSecret }}{{- end -}}
+{{- end -}}
+
 {{- define "trimtab.objectStoreSecret" -}}
 {{- if .Values.embedded.enabled -}}{{ include "trimtab.fullname" . }}-environment{{- else -}}{{ .Values.objectStore.existingSecret }}{{- end -}}
 {{- end -}}

@@ -66,7 +66,8 @@ annotations:
 {{/*
 The `cluster` profile's environment. Every variable of the profile is set, since the profile refuses to load without one;
 those that the process has no use for are empty, so that it holds no credential of another's.
-root, needs (names read from the environment's Secret), objectStore (whether it reads or writes the object store)
+root, needs (names read from the environment's Secret), objectStore (whether it reads or writes the object store), pseudonyms
+(whether it makes any)
 */}}
 {{- define "trimtab.environment" -}}
 {{- $needs := .needs }}
@@ -102,13 +103,18 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 - name: TRIMTAB_SERVING_PROFILE
   value: {{ .root.Values.serving.onlineFeatures | ternary "cluster" "" | quote }}
 - name: TRIMTAB_SERVING_SECRET
-  value: {{ .root.Values.serving.onlineFeatures | ternary $secret "" | quote }}
+  value: {{ .root.Values.serving.onlineFeatures | ternary (include "trimtab.armsSecret" .root) "" | quote }}
 - name: TRIMTAB_ROUTER_URL
   value: http://{{ include "trimtab.fullname" .root }}-router.{{ .root.Release.Namespace }}:{{ .root.Values.router.port }}
 - name: TRIMTAB_SHARED_VOLUME
   value: /var/lib/trimtab
 - name: HOME
   value: /tmp
+{{- if .pseudonyms }}
+- name: TRIMTAB_PSEUDONYM_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: TRIMTAB_PSEUDONYM_KEY}
+{{- end }}
 {{- if .objectStore }}
 {{- with include "trimtab.objectStoreEndpoint" .root }}
 - name: AWS_ENDPOINT_URL
