@@ -20,9 +20,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from trimtab.models.architecture import InputShape, NetworkOptions
 from trimtab.models.devices import place
 from trimtab.models.fit import FitOptions, Rows, fit, seeded
-from trimtab.models.networks import InputShape, NetworkOptions, PlrMlp
+from trimtab.models.networks import PlrMlp
 from trimtab.models.periodic import PeriodicEmbedding
 
 KPIS, CARDINALITIES = 45, (4, 6, 10)

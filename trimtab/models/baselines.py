@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from trimtab.models.architecture import InputShape, NetworkOptions
 from trimtab.models.calibrate import Calibration, calibrate
 from trimtab.models.data import Encoded
 from trimtab.models.metrics import Floats
-from trimtab.models.networks import InputShape, Linear, NetworkOptions, build_network
+from trimtab.models.networks import Linear, build_network
 
 # Small trees: the best of those tried on the simulator and on real sessions. Early stopping finds how many.
 TREES = {

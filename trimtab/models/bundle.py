@@ -1,84 +1,41 @@
 """A trained conversion model as one thing: preprocessing, network, calibration and threshold.
 
-What is saved is what was trained and what is served: a folder with a JSON manifest and a file of tensors. Nothing in it
-is code, so loading it runs none.
+What is saved is what was trained and what is served: a folder with a JSON manifest and the tensors, for torch and for a
+server that has none (`LeanModel`). Nothing in it is code, so loading it runs none.
 """
 
 import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import pandas as pd
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from trimtab.errors import BadInput, NotFound
 from trimtab.models.calibrate import Calibration
-from trimtab.models.encode import Codes, Encoder, Floats
-from trimtab.models.networks import InputShape, NetworkOptions, build_network
+from trimtab.models.encode import Codes, Floats
+from trimtab.models.manifest import (
+    LEAN_WEIGHTS,
+    MANIFEST,
+    Actions,
+    Manifest,
+    ModelKind,
+    Probabilities,
+    read_manifest,
+    unreadable,
+)
+from trimtab.models.networks import build_network
 from trimtab.models.preprocess import Preprocessor
 from trimtab.sessions.inputs import ModelInputs
 
-ModelKind = Literal["plr_mlp", "logistic"]
-Probabilities = npt.NDArray[np.float64]
-
-MANIFEST = "model.json"
 WEIGHTS = "weights.pt"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Actions:
-    """What a model says about some rows, and what to do.
-
-    Attributes:
-        probability: Probability to convert without the action, [rows].
-        uplift: What the action adds to it, [rows]; 0 where the model knows no action.
-        act: Whether to act, [rows].
-    """
-
-    probability: Probabilities
-    uplift: Probabilities
-    act: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """All of a model but its tensors.
-
-    Attributes:
-        name: Name of the model: its dataset spec's.
-        kind: `plr_mlp` or `logistic`.
-        encoder: Columns to arrays.
-        shape: What the network is given.
-        options: The network's architecture.
-        knots: Knots per column of the preprocessing.
-        calibration: From logits to probabilities.
-        threshold: At and above it a row is predicted to convert.
-        action_cost: Cost of one action as a share of the value of a conversion.
-        notes: Where it came from: seeds, snapshot, versions.
-        format: Version of this format.
-    """
-
-    name: str
-    kind: ModelKind
-    encoder: Encoder
-    shape: InputShape
-    options: NetworkOptions
-    knots: int
-    calibration: Calibration
-    threshold: float
-    action_cost: float
-    notes: dict[str, str]
-    format: int = FORMAT
 
 
 class ConversionModel:
@@ -176,6 +133,15 @@ class ConversionModel:
         manifest = replace(self.manifest, calibration=calibration, threshold=threshold)
         return ConversionModel(manifest, self.preprocessor, self.network)
 
+    def weights(self) -> dict[str, npt.NDArray[Any]]:
+        """All tensors as arrays, under `preprocessor.` and `network.`."""
+        modules = {"preprocessor": self.preprocessor, "network": self.network}
+        return {
+            f"{prefix}.{name}": tensor.numpy()
+            for prefix, module in modules.items()
+            for name, tensor in module.state_dict().items()
+        }
+
     def save(self, folder: Path) -> Path:
         """Write the model; the folder is never seen half written, and replaces an older one.
 
@@ -190,6 +156,7 @@ class ConversionModel:
             (part / MANIFEST).write_bytes(manifest)
             tensors = {"preprocessor": self.preprocessor.state_dict(), "network": self.network.state_dict()}
             torch.save(tensors, part / WEIGHTS)
+            np.savez(part / LEAN_WEIGHTS, allow_pickle=False, **self.weights())
             if folder.exists():
                 folder.rename(part.with_suffix(".old"))
             part.rename(folder)
@@ -206,23 +173,14 @@ class ConversionModel:
             NotFound: There is no model in the folder.
             BadInput: What is there cannot be read.
         """
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise NotFound(f"no model in '{folder}'.", remedy="Train one, or name the folder that holds model.json.")
+        manifest = read_manifest(folder)
         try:
-            manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
             tensors = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
             columns = len(manifest.encoder.numeric)
             preprocessor = Preprocessor(columns, manifest.shape.flags, knots=manifest.knots)
             preprocessor.load_state_dict(tensors["preprocessor"])
             network = build_network(manifest.shape, manifest.options)
             network.load_state_dict(tensors["network"])
-        except (ValidationError, pickle.UnpicklingError, OSError, RuntimeError, KeyError, EOFError) as error:
-            raise BadInput(
-                f"the model in '{folder}' cannot be read: {_first_line(error)}", remedy="Train it again."
-            ) from error
+        except (pickle.UnpicklingError, OSError, RuntimeError, KeyError, EOFError) as error:
+            raise unreadable(folder, error) from error
         return ConversionModel(manifest, preprocessor, network)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from trimtab.models.baselines import fit_trees
-from trimtab.models.bundle import ConversionModel, ModelKind
+from trimtab.models.bundle import ConversionModel
 from trimtab.models.data import TrainingData, prepare
 from trimtab.models.devices import Placement, place
 from trimtab.models.evaluate import Scored
+from trimtab.models.manifest import ModelKind
 from trimtab.models.metrics import Floats, weighted_metrics
 from trimtab.models.recipe import Recipe
 from trimtab.models.split import Split

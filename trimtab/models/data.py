@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from trimtab.models.architecture import InputShape
 from trimtab.models.encode import Codes, Encoder, Floats, hide_codes, learn_encoder
 from trimtab.models.fit import Rows
-from trimtab.models.networks import InputShape
 from trimtab.models.preprocess import Preprocessor, learn_preprocessor
 from trimtab.models.split import Index, Split
 from trimtab.sessions.inputs import model_inputs

@@ -49,10 +49,10 @@ class _Waves(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         count = frequencies.shape[1]
-        by_plane = frequencies.t().contiguous().mul_(2 * math.pi).unsqueeze(1)
+        by_plane = (frequencies.t() * (2 * math.pi)).contiguous().unsqueeze(1)
         angles = by_plane * scores.contiguous()
-        cosines = angles.cos().view(count, -1)
-        sines = angles.sin_().view(count, -1)
+        cosines = angles.cos().reshape(count, -1)
+        sines = angles.sin_().reshape(count, -1)
         # Plain products and sums: for matrices this thin, accumulating into a product costs four times the product.
         mixed = torch.mm(weight[:, :count], cosines).add_(torch.mm(weight[:, count:], sines))
         mixed.add_(bias.unsqueeze(1)).relu_()

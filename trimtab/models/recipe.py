@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from trimtab.errors import BadInput
+from trimtab.models.architecture import NetworkOptions
 from trimtab.models.fit import FitOptions
-from trimtab.models.networks import NetworkOptions
 
 Param = float | int | str
 

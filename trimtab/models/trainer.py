@@ -7,13 +7,15 @@ import numpy as np
 from torch import nn
 
 from trimtab.errors import TrimtabError
+from trimtab.models.architecture import NetworkOptions
 from trimtab.models.baselines import fit_logistic
-from trimtab.models.bundle import ConversionModel, Manifest, ModelKind
+from trimtab.models.bundle import ConversionModel
 from trimtab.models.calibrate import Calibration, calibrate
 from trimtab.models.data import TrainingData
 from trimtab.models.devices import Placement
 from trimtab.models.fit import FitResult, OnEpoch, fit, seeded
-from trimtab.models.networks import NetworkOptions, build_network
+from trimtab.models.manifest import Manifest, ModelKind
+from trimtab.models.networks import build_network
 from trimtab.models.recipe import Recipe
 from trimtab.models.threshold import choose_threshold
 from trimtab.sessions.spec import DatasetSpec

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from trimtab.errors import BadInput, NotFound
-from trimtab.models.bundle import MANIFEST, WEIGHTS, ConversionModel
+from trimtab.models.bundle import WEIGHTS, ConversionModel
 from trimtab.models.data import TrainingData, prepare
 from trimtab.models.devices import place
+from trimtab.models.manifest import LEAN_WEIGHTS, MANIFEST
 from trimtab.models.recipe import Recipe
 from trimtab.models.split import split_rows
 from trimtab.models.trainer import train_model
@@ -84,7 +85,7 @@ def test_saving_replaces_and_leaves_no_litter(model: ConversionModel, tmp_path: 
     folder = model.save(tmp_path / "bundle")
     (folder / "stale").write_text("old")
     model.save(folder)
-    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, WEIGHTS]
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, LEAN_WEIGHTS, WEIGHTS]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 
+from trimtab.models.architecture import NetworkOptions
 from trimtab.models.data import TrainingData
 from trimtab.models.devices import place
 from trimtab.models.fit import (
@@ -19,7 +20,7 @@ from trimtab.models.fit import (
     fit,
     seeded,
 )
-from trimtab.models.networks import NetworkOptions, build_network
+from trimtab.models.networks import build_network
 from trimtab.models.recipe import Recipe
 from trimtab.models.trainer import train_network
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from trimtab.models.networks import InputShape, NetworkKind, NetworkOptions, build_network
+from trimtab.models.architecture import InputShape, NetworkKind, NetworkOptions
+from trimtab.models.networks import build_network
 
 SHAPE = InputShape(numeric=3, flags=1, cardinalities=(4, 2))
 

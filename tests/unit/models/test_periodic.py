@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from trimtab.models.periodic import PeriodicEmbedding, _Waves
@@ -17,6 +18,16 @@ def test_it_is_the_papers_definition() -> None:
     scores = torch.randn(16, 3)
     torch.testing.assert_close(module(scores), _plain(module, scores))
     assert module(scores).shape == (16, 15)
+
+
+@pytest.mark.parametrize(("columns", "frequencies"), [(1, 4), (3, 1), (1, 1)])
+def test_a_single_column_or_frequency_is_none_but_the_smallest_case(columns: int, frequencies: int) -> None:
+    module = PeriodicEmbedding(columns, frequencies=frequencies, scale=0.3, size=5)
+    before = module.frequencies.detach().clone()
+    for rows in (1, 16):
+        scores = torch.randn(rows, columns)
+        torch.testing.assert_close(module(scores), _plain(module, scores))
+    torch.testing.assert_close(module.frequencies, before)
 
 
 def test_memory_layout_does_not_matter() -> None:
