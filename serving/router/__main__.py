@@ -44,6 +44,7 @@ def _one(options: argparse.Namespace, listener: socket.socket) -> int:
             unit_header=options.unit_header,
             max_body_bytes=options.max_body_bytes,
             drain_seconds=options.drain_seconds,
+            unguarded=options.open,
         ),
         listener=listener,
     )
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--unit_header", default="x-trimtab-unit", help="header that holds the unit id")
     parser.add_argument("--max_body_bytes", type=int, default=16 * 1024 * 1024, help="largest body that is read")
     parser.add_argument("--drain_seconds", type=float, default=0.0, help="go on serving so long once told to stop")
+    parser.add_argument("--open", action="store_true", help="let others in without tokens")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind")
     parser.add_argument("--port", type=int, default=8090, help="port to bind")
     parser.add_argument("--workers", type=int, default=1, help="processes on the one socket")

@@ -2,13 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from serving.router import metrics
+from serving.router.admin import Admin
+from serving.router.guard import Guard
 from serving.router.http import Headers, Refused, Reply, header, reply_error, reply_json
+from serving.router.outcomes import read_outcomes
 from serving.router.predict import Predictions
 from serving.router.table import RouteTable
 from trimtab.errors import NotFound, TrimtabError
+from trimtab.ports import EventWriter
 
 _log = logging.getLogger("trimtab.router")
 
@@ -25,12 +30,27 @@ class RouterApp:
     Args:
         table: Routes in use.
         predictions: Answers prediction requests.
+        admin: Answers people and controllers.
+        events: Where outcomes go.
+        guard: Checks tokens.
         max_body_bytes: Larger bodies are refused with 413.
     """
 
-    def __init__(self, *, table: RouteTable, predictions: Predictions, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        table: RouteTable,
+        predictions: Predictions,
+        admin: Admin,
+        events: EventWriter,
+        guard: Guard,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self._table = table
         self._predictions = predictions
+        self._admin = admin
+        self._events = events
+        self._guard = guard
         self._max_body_bytes = max_body_bytes
         self.draining = False
 
@@ -50,17 +70,58 @@ class RouterApp:
 
     async def _answer(self, scope: Message, receive: Receive) -> Reply | None:
         """The reply; None where the caller has gone."""
-        path = scope["path"]
-        found = self._table.by_path.get(path)
+        path, method = scope["path"], scope["method"]
         headers: Headers = scope["headers"]
-        if found is not None:
-            if scope["method"] != "POST":
-                raise Refused(405, f"{path} takes POST.")
+        if (found := self._table.by_path.get(path)) is not None:
+            _allow(method, path, "POST")
             body = await read_body(headers, receive, limit=self._max_body_bytes)
             return None if body is None else await self._predictions.answer(*found, headers, body)
-        return self._probe(path)
+        if path == "/outcomes":
+            _allow(method, path, "POST")
+            self._guard.check("outcomes", headers)
+            body = await read_body(headers, receive, limit=self._max_body_bytes)
+            return None if body is None else self._outcomes(headers, body)
+        if path.startswith("/admin/routes"):
+            self._guard.check("admin", headers)
+            return await self._routes(scope, receive)
+        if path.startswith("/assignments/"):
+            _allow(method, path, "GET")
+            self._guard.check("admin", headers)
+            return self._admin.assignment(scope["raw_path"], scope["query_string"])
+        return self._probe(method, path)
 
-    def _probe(self, path: str) -> Reply:
+    def _outcomes(self, headers: Headers, body: bytes) -> Reply:
+        report = read_outcomes(
+            headers,
+            body,
+            running=self._table.experiments,
+            pseudonym=self._predictions.pseudonym,
+            now=datetime.now(UTC),
+        )
+        for event in report.events:
+            self._events.put(event)
+        metrics.count(metrics.OUTCOMES, "accepted", times=report.accepted)
+        metrics.count(metrics.OUTCOMES, "rejected", times=len(report.rejected))
+        answer: dict[str, object] = {"accepted": report.accepted, "rejected": report.rejected}
+        if report.rejected and not report.accepted:
+            return reply_json({"error": report.rejected[0].reason, **answer}, status=400)
+        return reply_json(answer, status=202)
+
+    async def _routes(self, scope: Message, receive: Receive) -> Reply | None:
+        path, method = scope["path"], scope["method"]
+        if path == "/admin/routes":
+            _allow(method, path, "GET")
+            return self._admin.list_routes()
+        model = path.removeprefix("/admin/routes/")
+        _allow(method, path, "PUT", "DELETE")
+        if method == "DELETE":
+            return await self._admin.remove(model)
+        body = await read_body(scope["headers"], receive, limit=self._max_body_bytes)
+        return None if body is None else await self._admin.publish(model, body)
+
+    def _probe(self, method: str, path: str) -> Reply:
+        if path in {"/healthz", "/readyz", "/metrics"}:
+            _allow(method, path, "GET", "HEAD")
         if path == "/healthz":
             return reply_json({"status": "ok"})
         if path == "/readyz":
@@ -108,6 +169,11 @@ async def _send(reply: Reply, send: Send) -> None:
     headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def _allow(method: str, path: str, *methods: str) -> None:
+    if method not in methods:
+        raise Refused(405, f"{path} takes {' or '.join(methods)}.")
 
 
 def _known(table: RouteTable) -> str:

@@ -44,9 +44,9 @@ def _histogram(metric: Histogram, model: str) -> Histogram:
     return metric.labels(model)
 
 
-def count(metric: Counter, *labels: str) -> None:
-    """Add one; looking a metric's child up by its labels costs more than adding to it, so children are kept."""
-    _counter(metric, labels).inc()
+def count(metric: Counter, *labels: str, times: int = 1) -> None:
+    """Count; looking a metric's child up by its labels costs more than adding to it, so children are kept."""
+    _counter(metric, labels).inc(times)
 
 
 def observe(metric: Histogram, model: str, value: float) -> None:

@@ -8,8 +8,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple
@@ -79,8 +78,7 @@ class Part(NamedTuple):
     served: Served
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A prediction request.
 
     Attributes:
@@ -169,7 +167,7 @@ class Predictions:
         return Request(name, now, model, model.assigner_at(now), document, question), subjects
 
     def _headers(self, headers: Headers) -> tuple[str | None, bytes]:
-        """Unit id of the header, and the header lines that the arm is sent; the unit only as a pseudonym."""
+        """The unit of the header, and the header lines that the arm is sent; both know it as a pseudonym only."""
         unit: str | None = None
         lines = []
         for name, value in headers:
@@ -179,7 +177,8 @@ class Predictions:
                 except UnicodeDecodeError as error:
                     raise BadInput("the unit id in the header is not UTF-8.") from error
                 if unit:
-                    lines.append(b"%b: %b\r\n" % (name, self.pseudonym(unit).encode()))
+                    unit = self.pseudonym(unit)
+                    lines.append(b"%b: %b\r\n" % (name, unit.encode()))
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise Refused(415, "compressed bodies are not read.", remedy="Send the body as it is.")
             elif name not in _NOT_PASSED:
@@ -203,14 +202,14 @@ class Predictions:
         return Placed(subject, unit, model.servers[arm], enrolled=bool(unit))
 
     async def _ask(self, request: Request, placed: list[Placed]) -> list[Part]:
+        model, question = request.model, request.question
+        twins = model.twins if request.assigner is None else ()
+        arm = placed[0].arm
+        if all(one.arm is arm for one in placed):
+            return [Part(arm, placed, [], await serve(arm, model.control, twins, question))]
         groups: dict[str, list[Placed]] = {}
         for one in placed:
             groups.setdefault(one.arm.name, []).append(one)
-        model, question = request.model, request.question
-        twins = model.twins if request.assigner is None else ()
-        if len(groups) == 1:
-            arm = placed[0].arm
-            return [Part(arm, placed, [], await serve(arm, model.control, twins, question))]
         instances = request.document["instances"]
         rows = [sorted(row for one in group for row in one.subject.rows) for group in groups.values()]
         bodies = [orjson.dumps({**request.document, "instances": [instances[row] for row in of]}) for of in rows]
@@ -270,23 +269,24 @@ def _merged(request: Request, parts: Sequence[Part]) -> Reply:
 def _explanation(request: Request, parts: Sequence[Part]) -> Headers:
     """Headers that say which arm and version answered, in whose place, and why."""
     names = request.model.header_names
-    enrolled = any(one.enrolled for part in parts for one in part.placed)
+    placed = [one for part in parts for one in part.placed]
+    enrolled = any(one.enrolled for one in placed)
     found = [
-        (b"x-trimtab-arm", _listed(names[part.arm.name] for part in parts)),
-        (b"x-trimtab-version", _listed(part.served.version.encode() for part in parts)),
+        (b"x-trimtab-arm", _listed([names[part.arm.name] for part in parts])),
+        (b"x-trimtab-version", _listed([part.served.version.encode() for part in parts])),
         (b"x-trimtab-experiment", names[request.model.route.experiment] if enrolled else b""),
         (b"x-trimtab-request-id", request.id.encode()),
     ]
-    if not all(one.unit for part in parts for one in part.placed):
+    if not all(one.unit for one in placed):
         found.append((b"x-trimtab-unit", b"absent"))
     if failed := [part for part in parts if part.served.failure]:
-        found.append((b"x-trimtab-served-by", _listed(names[part.served.arm] for part in failed)))
-        found.append((b"x-trimtab-fallback", _listed(part.served.failure.encode() for part in failed)))
+        found.append((b"x-trimtab-served-by", _listed([names[part.served.arm] for part in failed])))
+        found.append((b"x-trimtab-fallback", _listed([part.served.failure.encode() for part in failed])))
     return found
 
 
-def _listed(values: Iterable[bytes]) -> bytes:
-    return b", ".join(dict.fromkeys(values))
+def _listed(values: Sequence[bytes]) -> bytes:
+    return values[0] if len(values) == 1 else b", ".join(dict.fromkeys(values))
 
 
 def _count(model: ModelRoute, parts: Sequence[Part], status: int, waited: float) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import uvicorn
 import uvloop
 
+from serving.router.admin import Admin
 from serving.router.app import MAX_BODY_BYTES, RouterApp
+from serving.router.guard import Guard, environment_guard
 from serving.router.predict import Predictions
 from serving.router.shadow import Shadow
 from serving.router.table import RouteTable
@@ -38,6 +40,7 @@ class RouterOptions:
         unit_header: Header that holds the unit id.
         max_body_bytes: Larger bodies are refused.
         drain_seconds: How long to go on serving, not ready any more, once told to stop.
+        unguarded: Whether tokens may be unset although others can reach the address.
     """
 
     profile: str = "local"
@@ -47,6 +50,7 @@ class RouterOptions:
     unit_header: str = "x-trimtab-unit"
     max_body_bytes: int = MAX_BODY_BYTES
     drain_seconds: float = 0.0
+    unguarded: bool = False
 
 
 def run(options: RouterOptions, *, listener: socket.socket) -> None:
@@ -57,8 +61,9 @@ def run(options: RouterOptions, *, listener: socket.socket) -> None:
         listener: Bound socket.
 
     Raises:
-        BadInput: The profile is wrong, or the event log's URI.
+        BadInput: The profile is wrong, or the event log's URI, or others can reach the address without a token.
     """
+    guard = environment_guard(address=listener.getsockname()[0], unguarded=options.unguarded)
     profile = load_profile(options.profile)
     if options.events:
         profile = profile.model_copy(update={"events": options.events})
@@ -67,19 +72,32 @@ def run(options: RouterOptions, *, listener: socket.socket) -> None:
     events = ports.event_writer(spool=options.spool or ports.home / "spool")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(options, listener, routes=routes, events=events, key=load_key(ports.home)))
+            runner.run(_serve(options, listener, routes=routes, events=events, key=load_key(ports.home), guard=guard))
     finally:
         events.close()
 
 
 async def _serve(
-    options: RouterOptions, listener: socket.socket, *, routes: Routes, events: EventWriter, key: bytes
+    options: RouterOptions,
+    listener: socket.socket,
+    *,
+    routes: Routes,
+    events: EventWriter,
+    key: bytes,
+    guard: Guard,
 ) -> None:
     table = RouteTable(routes)
     table.refresh()
     shadow = Shadow(events=events, rng=np.random.default_rng())
     predictions = Predictions(key=key, events=events, shadow=shadow, unit_header=options.unit_header)
-    app = RouterApp(table=table, predictions=predictions, max_body_bytes=options.max_body_bytes)
+    app = RouterApp(
+        table=table,
+        predictions=predictions,
+        admin=Admin(routes, table, predictions),
+        events=events,
+        guard=guard,
+        max_body_bytes=options.max_body_bytes,
+    )
     server = _Server(app, drain_seconds=options.drain_seconds)
     shadow.start()
     watching = asyncio.create_task(table.watch())

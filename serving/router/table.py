@@ -31,10 +31,14 @@ class Assigner:
 
     Args:
         experiment: The randomisation.
+        phase: Number of the phase, from 1.
+        starts: From when it is in force; aware.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, *, phase: int, starts: datetime) -> None:
         self.experiment = experiment
+        self.phase = phase
+        self.starts = starts
         self._names = tuple(experiment.segments)
         self._remembered = lru_cache(maxsize=REMEMBERED_UNITS)(self._assign)
 
@@ -78,16 +82,16 @@ class ModelRoute:
         self.seconds = route.timeout_ms / 1e3
         # Header values are ASCII without control characters, whatever an arm is called.
         self.header_names = {name: quote(name, safe=" ").encode() for name in (*servers, route.experiment)}
-        self._phases = [
-            (phase.starts, Assigner(experiment))
-            for phase in reversed(route.phases)
+        self._assigners = [
+            Assigner(experiment, phase=number, starts=phase.starts)
+            for number, phase in reversed(list(enumerate(route.phases, start=1)))
             if (experiment := route.experiment_at(phase.starts)) is not None
         ]
 
     def assigner_at(self, moment: datetime) -> Assigner | None:
         """The randomisation in force at a moment; None where there is none."""
-        for starts, assigner in self._phases:
-            if starts <= moment:
+        for assigner in self._assigners:
+            if assigner.starts <= moment:
                 return assigner
         return None
 
@@ -132,6 +136,11 @@ class RouteTable:
     def models(self) -> dict[str, ModelRoute]:
         """Routes in use, by model."""
         return {name: entry.current for name, entry in sorted(self._entries.items()) if entry.current}
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of the experiments that run."""
+        return list(dict.fromkeys(model.route.experiment for model in self.models.values() if model.route.experiment))
 
     @property
     def problems(self) -> dict[str, str]:

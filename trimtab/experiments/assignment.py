@@ -5,12 +5,12 @@ bucket. Each question has a salt of its own (is the unit held out, is it in the 
 arm), so that the answers are independent and thousands of experiments run at once without touching each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from math import floor, isfinite
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -193,11 +193,11 @@ def assign_one(unit: str, experiment: Experiment, *, attributes: Mapping[str, st
     for name, allowed in experiment.segments.items():
         if _attribute(known, name, experiment) not in allowed:
             return ""
-    buckets = {question: np.asarray(_bucket(unit, salt)) for question, salt in _salts(experiment).items()}
-    if not _enrolled(buckets, experiment):
+    buckets = {question: _bucket(unit, salt) for question, salt in _salts(experiment).items()}
+    if not all(_rules(buckets, experiment)):
         return ""
     table = _bucket_table((*experiment.earlier, experiment.weights), experiment.arm_names.index(experiment.control))
-    return experiment.arm_names[table[int(buckets["arm"])]]
+    return experiment.arm_names[table[buckets["arm"]]]
 
 
 def assign_stratified(
@@ -304,13 +304,20 @@ def _salts(experiment: Experiment) -> dict[str, str]:
 def _enrolled(buckets: Mapping[str, Buckets], experiment: Experiment) -> npt.NDArray[np.bool_]:
     """Whether units are outside the holdout, within the layer's range and within the enrolled share."""
     inside = np.ones_like(buckets["arm"], dtype=bool)
-    if experiment.holdout:
-        inside &= buckets["holdout"] >= round(experiment.holdout.share * BUCKETS)
-    if experiment.layer:
-        inside &= (buckets["layer"] >= experiment.layer.start) & (buckets["layer"] < experiment.layer.stop)
-    if experiment.share < 1:
-        inside &= buckets["enrol"] < round(experiment.share * BUCKETS)
+    for rule in _rules(buckets, experiment):
+        inside &= rule
     return inside
+
+
+def _rules(buckets: Mapping[str, Any], experiment: Experiment) -> Iterator[Any]:
+    """What a unit must satisfy to be enrolled, for buckets of one unit or of a column of them alike."""
+    if experiment.holdout:
+        yield buckets["holdout"] >= round(experiment.holdout.share * BUCKETS)
+    if experiment.layer:
+        yield buckets["layer"] >= experiment.layer.start
+        yield buckets["layer"] < experiment.layer.stop
+    if experiment.share < 1:
+        yield buckets["enrol"] < round(experiment.share * BUCKETS)
 
 
 def _eligible(rows: int, experiment: Experiment, attributes: Mapping[str, Sequence[str]]) -> npt.NDArray[np.bool_]:

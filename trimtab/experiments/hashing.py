@@ -7,6 +7,7 @@ the vectorised path hashes a column without a Python loop over its rows. Both gi
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -104,6 +105,7 @@ def hash_chunks(units: Units, salts: Sequence[str]) -> Iterator[tuple[slice, UIn
         yield rows, _hash_text(_text(units[rows], first), starts)
 
 
+@lru_cache(maxsize=4096)  # there are as many salts as questions of running experiments, and units by the million
 def _prefix(salt: str) -> bytes:
     return b"".join(word.to_bytes(8, "little") for word in digest(salt.encode()))
 
