@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import UTC, datetime, timedelta
+from glob import iglob
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,7 @@ def open_table(location: str) -> Table:
     """
     if "://" in location:
         return _engine_table(location)
-    if "*" not in location:
-        _check_file(Path(location))
-    connection = ibis.duckdb.connect()
-    try:
-        if location.lower().endswith(_PARQUET) or _starts_parquet(location):
-            return connection.read_parquet(location)
-        return _read_csv(connection, location)
-    except Exception as error:
-        raise unreadable(location, error) from error
+    return _read(ibis.duckdb.connect(), location)
 
 
 def run(expression: Table, location: str) -> list[dict[str, Any]]:
@@ -112,7 +105,8 @@ def units_table(table: Table, layout: Layout, location: str) -> Table:
 
 def first_exposures(table: Table, layout: Layout) -> Table:
     """Each unit's first exposure, and whether it was exposed in other arms too."""
-    own = ibis.window(group_by=table[layout.unit], order_by=table[TIME])
+    # Of exposures at one moment the arm decides, so that every run of an engine takes the same one.
+    own = ibis.window(group_by=table[layout.unit], order_by=[table[TIME], table[ARM]])
     everywhere = ibis.window(group_by=table[layout.unit])
     table = table.mutate(
         __place=ibis.row_number().over(own),
@@ -136,6 +130,7 @@ def with_outcomes(units: Table, join: OutcomeJoin, unit: str) -> Table:
         is_it = inside["__what"] == what
         columns[name] = is_it.max().cast("int64") if how == "any" else inside["__amount"].sum(where=is_it)
     sums = inside.group_by("__unit").aggregate(**columns)
+    units = units.drop(*(set(columns) & set(units.columns)))  # An exposure's own column of that name is no outcome.
     joined = units.left_join(sums, units[unit] == sums["__unit"])
     return joined.mutate(**{name: joined[name].fill_null(0) for name in join.columns})
 
@@ -173,16 +168,22 @@ def _outcomes(units: Table, join: OutcomeJoin, unit: str) -> Table:
     outcomes = _beside(units, join)
     check_columns(
         outcomes,
-        (join.unit, join.time, join.metric, *((join.value,) if join.value else ())),
+        (join.unit, join.time, join.metric, *(name for name in (join.value, join.id) if name)),
         join.location,
     )
     amount = outcomes[join.value].cast("float64") if join.value else ibis.literal(1.0)
-    return outcomes.select(
-        __unit=outcomes[join.unit].cast(units[unit].type()),
-        __happened=utc(outcomes, join.time, join.location),
-        __what=outcomes[join.metric].cast("string"),
-        __amount=amount,
-    )
+    named = {
+        "__unit": outcomes[join.unit].cast(units[unit].type()),
+        "__happened": utc(outcomes, join.time, join.location),
+        "__what": outcomes[join.metric].cast("string"),
+        "__amount": amount,
+    }
+    if join.id is None:
+        return outcomes.select(**named)
+    happened = outcomes.select(__id=outcomes[join.id], **named)
+    own = ibis.window(group_by=happened["__id"], order_by=happened["__happened"])
+    placed = happened.mutate(__place=ibis.row_number().over(own))
+    return placed.filter((placed["__place"] == 0) | placed["__id"].isnull()).drop("__id", "__place")
 
 
 def window(join: OutcomeJoin) -> int:
@@ -226,14 +227,21 @@ def _beside(units: Table, join: OutcomeJoin) -> Table:
     """The outcomes, read by the engine that holds the exposures."""
     if "://" in join.location:
         return open_table(join.location)
-    _check_file(Path(join.location))
-    backend = units.get_backend()
+    return _read(units.get_backend(), join.location)
+
+
+def _read(connection: Any, location: str) -> Table:
+    """A file or glob by an engine that reads files; the files of a glob may differ in their columns."""
+    if "*" in location:
+        _check_glob(location)
+    else:
+        _check_file(Path(location))
     try:
-        if join.location.lower().endswith(_PARQUET) or _starts_parquet(join.location):
-            return backend.read_parquet(join.location)
-        return _read_csv(backend, join.location)
+        if location.lower().endswith(_PARQUET) or _starts_parquet(location):
+            return connection.read_parquet(location, **({"union_by_name": True} if "*" in location else {}))
+        return _read_csv(connection, location)
     except Exception as error:
-        raise unreadable(join.location, error) from error
+        raise unreadable(location, error) from error
 
 
 def _read_csv(connection: Any, location: str) -> Table:
@@ -272,6 +280,11 @@ def _starts_parquet(location: str) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
+
+
+def _check_glob(pattern: str) -> None:
+    if next(iglob(pattern, recursive=True), None) is None:  # noqa: PTH207 - Path.glob takes no absolute pattern.
+        raise BadInput(f"no file matches '{pattern}'.", remedy="Check the pattern; '*' stands for any part of a name.")
 
 
 def _check_file(path: Path) -> None:

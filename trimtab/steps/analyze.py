@@ -20,7 +20,7 @@ from trimtab.ports import MetricTable, Ports
 Result = Analysis
 OUTLIERS = 0.99  # The sensitivity table caps the primary metric at this quantile.
 _EXACT_UNITS = 1_000_000  # Of more units than these, a sketch of that quantile is enough.
-_EVENT = "{}?"  # Name of the column that says whether an outcome happened at all.
+EVENT = "{}?"  # Name of the column that says whether an outcome happened at all.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def judged(config: Config, ports: Ports) -> tuple[ExperimentSpec, Analysis]:
     if config.aggregates:
         spec, material = read_aggregates(config.aggregates, spec)
     else:
-        material = _read(spec, config.data, folder, ports)
+        material = read_material(spec, config.data, ports, folder=folder)
     return spec, analyse(spec, material, declared=_declared(config.spec, base, spec))
 
 
@@ -84,8 +84,18 @@ def _declared(path: str, base: ExperimentSpec | None, spec: ExperimentSpec) -> D
     return Declared(spec_hash(before) if before else "", changes(before or base, spec))
 
 
-def _read(spec: ExperimentSpec, data: str, folder: Path, ports: Ports) -> Material:
-    """Everything that the analysis needs, in as few passes over the data as there are keys."""
+def read_material(spec: ExperimentSpec, data: str, ports: Ports, *, folder: Path = Path()) -> Material:
+    """Everything that an analysis needs, in as few passes over the data as there are keys.
+
+    Args:
+        spec: The rules.
+        data: File, glob or `URI#TABLE` of the units or exposures.
+        ports: Uses `warehouse` and `progress`.
+        folder: Folder that a relative path of the outcomes is meant from.
+
+    Raises:
+        BadInput: The data do not fit the rules, or nothing in them counts yet.
+    """
     if not spec.metrics:
         raise BadInput("no metric is declared.", remedy="Give --metric NAME=binary:COLUMN, or metrics in the spec.")
     keys = {attribute: Key(attribute) for attribute in spec.segments}
@@ -163,7 +173,7 @@ def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:
         for metric in spec.metrics.values():
             for column in metric.outcome_columns:
                 how: Literal["any", "sum"] = "any" if metric.kind == "binary" else "sum"
-                columns[_EVENT.format(column) if how == "any" else column] = (column, how)
+                columns[EVENT.format(column) if how == "any" else column] = (column, how)
         join = OutcomeJoin(
             location=location,
             unit=outcomes.unit,
@@ -173,6 +183,7 @@ def layout(spec: ExperimentSpec, folder: Path = Path()) -> Layout:
             window_hours=outcomes.window_hours,
             columns=columns,
             until=outcomes.until,
+            id=outcomes.id,
         )
     phases = tuple(phase.starts for phase in spec.phases)
     return Layout(spec.unit, spec.arm, spec.time, spec.eligible, spec.starts, spec.ends, join, phases)
@@ -190,7 +201,7 @@ def requests(spec: ExperimentSpec, caps: Mapping[str, Mapping[str, float]] | Non
 def _request(name: str, spec: ExperimentSpec, caps: Mapping[str, float]) -> Request:
     metric = spec.metrics[name]
     binary = metric.kind == "binary"
-    made = {column: _EVENT.format(column) for column in metric.outcome_columns} if spec.outcomes and binary else {}
+    made = {column: EVENT.format(column) for column in metric.outcome_columns} if spec.outcomes and binary else {}
     return Request(name, metric.outcome_columns, metric.covariate_columns, binary, metric.missing, caps, made)
 
 
