@@ -11,6 +11,7 @@ stopping short costs the error rate. After that look nothing may be tested any m
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import inf, isfinite, sqrt
 
 from scipy import optimize, stats
@@ -78,16 +79,37 @@ class SequentialDesign:
                 f"a look follows one at the planned information of {self.planned:g}, where all of alpha was spent.",
                 remedy="Analyse once when the planned size is reached; the result of that look stands.",
             )
-        sides = 2.0 if self.alternative == "two-sided" else 1.0
-        fractions = [amount / self.planned for amount in information]
-        walk, before, looks = Walk.start(fractions), 0.0, []
-        for place, fraction in enumerate(fractions):
-            last = final and place == len(fractions) - 1
-            spent = self.alpha if last else sides * self.spending.spent(self.alpha / sides, fraction)
-            bound = walk.bound_above((spent - before) / sides)
-            looks.append(Look(fraction, spent, bound, min(1.0, sides * float(stats.norm.sf(bound)))))
-            walk, before = walk.step(-bound if sides > 1 else -inf, bound), spent
-        return tuple(looks)
+        fractions = tuple(amount / self.planned for amount in information)
+        looks, walk, before = _until(self, fractions)
+        spent = self.alpha if final else self._spent(fractions[-1])
+        return (*looks, self._look(walk, spent, before))
+
+    def _spent(self, fraction: float) -> float:
+        sides = self._sides
+        return sides * self.spending.spent(self.alpha / sides, fraction)
+
+    def _look(self, walk: Walk, spent: float, before: float) -> Look:
+        bound = walk.bound_above((spent - before) / self._sides)
+        return Look(walk.time, spent, bound, min(1.0, self._sides * float(stats.norm.sf(bound))))
+
+    @property
+    def _sides(self) -> float:
+        return 2.0 if self.alternative == "two-sided" else 1.0
+
+
+@lru_cache(maxsize=1024)
+def _until(design: SequentialDesign, fractions: tuple[float, ...]) -> tuple[tuple[Look, ...], Walk, float]:
+    """The looks before the last of these, the walk that comes to it, and what was spent before.
+
+    A running experiment asks for one look more each time, so that what is kept saves all but one step of the walk.
+    """
+    if len(fractions) == 1:
+        return (), Walk.start(fractions), 0.0
+    looks, walk, before = _until(design, fractions[:-1])
+    spent = design._spent(fractions[-2])
+    look = design._look(walk, spent, before)
+    below = -look.bound if design.alternative == "two-sided" else -inf
+    return (*looks, look), replace(walk, times=fractions).step(below, look.bound), spent
 
 
 def wang_tsiatis_bounds(
@@ -249,7 +271,7 @@ class SequentialResult:
 
 def analyse(
     design: SequentialDesign, information: Sequence[float], statistics: Sequence[float], *, standard_error: float,
-    final: bool = False,
+    final: bool = False, stagewise: bool = True,
 ) -> SequentialResult:  # fmt: skip
     """Judge the newest look in the light of those before.
 
@@ -259,6 +281,8 @@ def analyse(
         statistics: Z at each look so far, positive where the treatment is greater.
         standard_error: Standard error of the effect at the newest look.
         final: The newest look is the last.
+        stagewise: Work out estimate, interval and p-value of a test that has stopped; without it they are as though
+            it went on, which is much faster where only the decision is asked for.
 
     Raises:
         BadInput: Lengths differ, a number is not finite, or the design forbids the looks.
@@ -277,12 +301,14 @@ def analyse(
         reason = _why_not(design, look, statistics[-1])
         return SequentialResult(look, statistics[-1], False, False, *repeated, effect, *repeated, 1.0, reason)
     end = crossings.index(True) if crossed else len(looks) - 1
+    reason = _why(design, looks[end], statistics[end], end + 1, crossed)
+    if not stagewise:
+        return SequentialResult(look, statistics[-1], crossed, True, *repeated, effect, *repeated, 1.0, reason)
     # The stage-wise result belongs to the look where the test ended, at that look's own standard error.
     scale = standard_error * sqrt(information[-1] / information[end])
-    stagewise = _Stagewise(design, looks[: end + 1], values[end])
-    middle, low, high = (stagewise.effect(level) * scale for level in (0.5, design.alpha / 2, 1 - design.alpha / 2))
-    reason = _why(design, looks[end], statistics[end], end + 1, crossed)
-    p_value = stagewise.p_value()
+    ordering = _Stagewise(design, looks[: end + 1], values[end])
+    middle, low, high = (ordering.effect(level) * scale for level in (0.5, design.alpha / 2, 1 - design.alpha / 2))
+    p_value = ordering.p_value()
     return SequentialResult(look, statistics[-1], crossed, True, *repeated, middle, low, high, p_value, reason)
 
 

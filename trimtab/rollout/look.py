@@ -98,6 +98,7 @@ def judge_look(
     now: datetime,
     last: bool = False,
     predictions: Mapping[str, Moments] | None = None,
+    stagewise: bool = True,
 ) -> LookResult | None:
     """Judge what is known by now.
 
@@ -108,6 +109,7 @@ def judge_look(
         now: Aware time of the look.
         last: Nobody is enrolled any more and every window is closed, so this look gets all of alpha that is left.
         predictions: Joint moments of outcome and prediction by arm, read by `calibration_request`.
+        stagewise: Work out the stage-wise interval of a test that has stopped; the decision does not need it.
 
     Returns:
         The result; None where there is nothing new to judge, which the last look never says.
@@ -135,7 +137,7 @@ def judge_look(
         fraction=tests.good.look.fraction,
         statistic=found.statistic,
         units=material.counts,
-        effect=_effect(plan, found, tests),
+        effect=_effect(plan, state.looks, found, tests, last=last, stagewise=stagewise),
         relative=None if found.relative is None else found.relative.estimate,
         good_bound=tests.good.look.bound,
         bad_bound=tests.bad.look.bound,
@@ -181,7 +183,7 @@ def _test(
     statistics = [*(look.statistic for look in earlier), found.statistic]
     error = found.absolute.standard_error
     good, bad = (
-        analyse(design, times, statistics, standard_error=error, final=last)
+        analyse(design, times, statistics, standard_error=error, final=last, stagewise=False)
         for design in (plan.good_news, plan.bad_news())
     )
     shared = plan.bad_news(questions=plan.guardrails).looks(times, final=last)[-1].nominal_p
@@ -289,13 +291,28 @@ def _compare(spec: ExperimentSpec, material: Material, name: str, *, alpha: floa
         return None
 
 
-def _effect(plan: RolloutPlan, found: Comparison, tests: _Tests) -> Interval:
-    good, bad = tests.good, tests.bad
-    stopped = bad if bad.crossed else good if good.stop else None
-    if stopped is not None:
-        return Interval(stopped.estimate, stopped.low, stopped.high)
+def _effect(
+    plan: RolloutPlan,
+    earlier: Sequence[RecordedLook],
+    found: Comparison,
+    tests: _Tests,
+    *,
+    last: bool,
+    stagewise: bool,
+) -> Interval:
     estimate, error = found.absolute.estimate, found.absolute.standard_error
-    below, above = (good, bad) if plan.better == "higher" else (bad, good)
+    stopped = plan.bad_news() if tests.bad.crossed else plan.good_news if tests.good.stop else None
+    if stagewise and stopped is not None:
+        kept = earlier[: tests.number - 1]
+        result = analyse(
+            stopped,
+            [*(look.information for look in kept), tests.information],
+            [*(look.statistic for look in kept), found.statistic],
+            standard_error=error,
+            final=last,
+        )
+        return Interval(result.estimate, result.low, result.high)
+    below, above = (tests.good, tests.bad) if plan.better == "higher" else (tests.bad, tests.good)
     return Interval(estimate, estimate - below.look.bound * error, estimate + above.look.bound * error)
 
 
