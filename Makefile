@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check format bench golden lock clean
+.PHONY: help run test test-slow check format bench golden images lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: $(VENV)/.dev  ## Every benchmark, side by side with what a user would pic
 
 golden: $(VENV)/.dev  ## Regenerate golden files; read the diff before you commit it
 	TRIMTAB_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
+
+images:  ## Container images; IMAGES="serving controller", and what images/build.sh reads
+	@images/build.sh $(IMAGES)
 
 lock:  ## Resolve the dependencies anew and write the lock files
 	rm -rf .lock && $(PYTHON) -m venv .lock
