@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from pyarrow.fs import S3FileSystem
 
 from trimtab.adapters.event_objects import BucketStore
 from trimtab.adapters.events import SegmentEventLog, open_event_log
@@ -34,7 +34,9 @@ def uri(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     bucket = f"b{uuid4().hex}"
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+    S3FileSystem(
+        endpoint_override=endpoint.removeprefix("http://"), scheme="http", allow_bucket_creation=True
+    ).create_dir(bucket)
     return f"s3://{bucket}/the events"
 
 

@@ -54,7 +54,7 @@ class OutcomeJoin:
     """Outcomes that are joined to exposures.
 
     Attributes:
-        location: The table of outcomes.
+        location: The table of outcomes, a file, a glob or `URI#TABLE`.
         unit: Column of the unit.
         time: Column of when it happened.
         metric: Column that says what happened.
@@ -62,6 +62,7 @@ class OutcomeJoin:
         window_hours: Longest time from exposure to outcome.
         columns: Column that is made -> what happened, and whether it counts once (`any`) or adds up (`sum`).
         until: Outcomes are known until then; until the last exposure or outcome where None.
+        id: Column of the outcome's id, each of which counts once; rows without an id, and all where None, count each.
     """
 
     location: str
@@ -72,6 +73,7 @@ class OutcomeJoin:
     window_hours: float
     columns: Mapping[str, tuple[str, Literal["any", "sum"]]]
     until: datetime | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,11 +192,12 @@ class Outcomes(_Strict):
     """A table of outcomes that is joined to the exposures.
 
     Attributes:
-        file: The table; a relative path is meant from the spec's folder.
+        file: The table, a file or a glob; a relative path is meant from the spec's folder.
         unit: Column of the unit.
         time: Column of when it happened.
         metric: Column that says what happened; a metric's `column` names one of its values.
         value: Column of the amount; each row counts 1 where absent.
+        id: Column of the outcome's id, where the table may repeat itself: each id counts once, at its earliest time.
         window_hours: An outcome counts if it comes within this time of the unit's first exposure.
         until: Outcomes are known until then; until the last exposure or outcome where absent. Units whose window is
             still open then are left out.
@@ -207,6 +208,7 @@ class Outcomes(_Strict):
     time: str = "time"
     metric: str = "metric"
     value: str | None = None
+    id: str | None = None
     window_hours: float = Field(gt=0)
     until: AwareDatetime | None = None
 
