@@ -235,8 +235,9 @@ def _layers(weights: Weights, calibration: Calibration) -> list[tuple[Floats, Fl
 
 def _category_parts(weights: Weights, manifest: Manifest, matrix: Floats) -> tuple[Floats, Places]:
     """What each category adds to the first layer, [categories, units], and where each column's begin, [1, c]."""
-    table, sizes = weights["network.categories.table"], manifest.shape.cardinalities
-    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    table: Floats = weights["network.categories.table"]
+    sizes = manifest.shape.cardinalities
+    starts = np.cumsum([0, *sizes], dtype=np.int64)
     if manifest.options.kind == "linear":
         return table / np.float32(manifest.calibration.temperature), starts[None, :-1]
     width = table.shape[1]
