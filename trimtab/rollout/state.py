@@ -167,7 +167,7 @@ def experiment_of(plan: RolloutPlan, state: RolloutState, *, outcomes: str, unti
             "arms": plan.weights,
             "starts": state.steps[0] if state.steps else state.since,
             "ends": state.ended,
-            "outcomes": Outcomes(file=outcomes, value="value", window_hours=plan.window_hours, until=until),
+            "outcomes": Outcomes(file=outcomes, value="value", id="id", window_hours=plan.window_hours, until=until),
         }
     )
 
