@@ -33,7 +33,6 @@ Body = dict[str, Any]
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 15.0
 _ATTEMPTS = 5  # of one call that the API fails to answer
 _CONFLICTS = 10  # of one change that rivals were faster at
-_PAUSE_SECONDS = 0.2  # before the second attempt; doubled for each further one
 _POD = "KUBERNETES_SERVICE_HOST"  # set in every pod
 
 
@@ -87,7 +86,7 @@ class Objects:
         pause_seconds: Before a call is tried again; doubled each time.
     """
 
-    def __init__(self, api: Any, kind: Kind, *, namespace: str, pause_seconds: float = _PAUSE_SECONDS) -> None:
+    def __init__(self, api: Any, kind: Kind, *, namespace: str, pause_seconds: float = 0.2) -> None:
         self._api = api
         self._kind = kind
         self._namespace = namespace

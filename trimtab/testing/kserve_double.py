@@ -97,7 +97,7 @@ class KserveDouble:
     def __init__(self, node: Node, *, lag: int = 1) -> None:
         self._node = node
         self._lag = lag
-        self._looks: dict[tuple[str, int], int] = {}
+        self._looks: dict[tuple[str, int], int] = {}  # by uid and generation
         self._starts: dict[str, Future[str]] = {}
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="node")
 
@@ -109,8 +109,8 @@ class KserveDouble:
         """Bring a service nearer to what it asks for."""
         if plural != "inferenceservices":
             return
-        name, generation = found["metadata"]["name"], found["metadata"]["generation"]
-        looks = self._looks[name, generation] = self._looks.get((name, generation), 0) + 1
+        change = (found["metadata"]["uid"], found["metadata"]["generation"])
+        looks = self._looks[change] = self._looks.get(change, 0) + 1
         if looks <= self._lag:
             return
         knative = found["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Knative"
@@ -157,6 +157,8 @@ class KserveDouble:
         if ready:
             status |= {"address": {"url": self._starts[name].result()}, "url": _public(service)}
         status["conditions"] = _conditions(ready, _SHORT)
+        if not all(item["ready"] for item in canaries):  # nothing more is said about a canary that does not start
+            status["conditions"].append({"type": "CanaryReady", "status": "False", "reason": "CanariesNotReady"})
         stored = double.objects["deployments", namespace, name]
         status["observedGeneration"] = stored["status"].get("observedGeneration", 0)
         return {**_without(status, "canaryStatuses"), **({"canaryStatuses": canaries} if canaries else {})}
@@ -181,13 +183,12 @@ class KserveDouble:
         owned = self._owned(double, "revisions", service)
         template = {key: service["spec"]["predictor"][key] for key in ("containers", "labels")}
         namespace = service["metadata"]["namespace"]
-        last = double.objects["revisions", namespace, owned[-1]]["spec"]["template"] if owned else None
-        if last and {"containers": last["containers"], "labels": last["metadata"]["labels"]} == template:
+        if owned and double.objects["revisions", namespace, owned[-1]]["status"]["made_from"] == template:
             return
         name = f"{service['metadata']['name']}-predictor-{len(owned) + 1:05d}"
         metadata = {"name": name, "namespace": namespace, "labels": {**template["labels"], _SERVICE: _name(service)}}
-        spec = {"template": {"metadata": {"labels": template["labels"]}, "containers": template["containers"]}}
-        double.store("revisions", {"metadata": metadata, "spec": spec})
+        spec = {"containers": template["containers"]}
+        double.store("revisions", {"metadata": metadata, "spec": spec, "status": {"made_from": template}})
         self._start(name, service["spec"]["predictor"])
 
     def _knative_status(self, double: KubernetesDouble, service: Body) -> Body:

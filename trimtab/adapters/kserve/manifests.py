@@ -54,7 +54,8 @@ def service_name(model: str, arm: str = "") -> str:
     plain = f"{model}-{arm}" if arm else model
     name = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
     name = name if name[:1].isalpha() else f"m-{name}"
-    if name == plain and len(name) <= _NAME_LENGTH:
+    # A hyphen in the last part could as well be the one between model and arm.
+    if name == plain and "-" not in (arm or model) and len(name) <= _NAME_LENGTH:
         return name
     digest = hashlib.sha256(f"{model}\0{arm}".encode()).hexdigest()[:6]
     return f"{name[: _NAME_LENGTH - 7].rstrip('-')}-{digest}"

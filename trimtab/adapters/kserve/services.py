@@ -16,6 +16,7 @@ _WORKLOADS = {
     "Knative": Kind("serving.knative.dev", "v1", "revisions", "Knative Serving"),
 }
 _REMOVE_SECONDS = 120.0
+_PAUSE_SECONDS = 0.2  # before a call that failed is tried again, at most
 Body = dict[str, Any]
 
 
@@ -42,8 +43,9 @@ class Services:
         self._settings = settings
         self._poll_seconds = poll_seconds
         api = api or connect(kubeconfig=settings.kubeconfig, context=settings.context)
-        self._services = Objects(api, SERVICES, namespace=settings.namespace)
-        self._workloads = Objects(api, _WORKLOADS[settings.mode], namespace=settings.namespace)
+        pause = min(_PAUSE_SECONDS, poll_seconds)
+        self._services = Objects(api, SERVICES, namespace=settings.namespace, pause_seconds=pause)
+        self._workloads = Objects(api, _WORKLOADS[settings.mode], namespace=settings.namespace, pause_seconds=pause)
 
     def get(self, name: str) -> Body | None:
         """One service of this installation; None where there is none.

@@ -54,7 +54,7 @@ def mode_of(service: Body) -> Literal["Standard", "Knative"]:
 def workload_of(service: Body, aim: Aim) -> str:
     """Name of the Deployment (Standard mode) or revision (Knative mode) to look at; empty where there is none yet."""
     if mode_of(service) == "Knative":
-        return str(_component(service).get("latestReadyRevision", ""))
+        return str(_component(service).get("latestCreatedRevision", ""))
     return "-".join(part for part in (service["metadata"]["name"], aim.name, "predictor") if part)
 
 
@@ -65,9 +65,10 @@ def is_ready(service: Body, workload: Body | None, aim: Aim) -> bool:
     if not workload or not _is_true(service, "Ready"):
         return False
     if mode_of(service) == "Knative":
-        newest = _component(service).get("latestCreatedRevision")
-        labels = workload["metadata"].get("labels", {})
-        return workload["metadata"]["name"] == newest and labels.get(POD) == aim.pod and _share(service) == aim.percent
+        ready = _component(service).get("latestReadyRevision")
+        return (
+            workload["metadata"]["name"] == ready and _pod_label(workload) == aim.pod and _share(service) == aim.percent
+        )
     if not _is_rolled_out(workload, aim.pod):
         return False
     canaries = {item["name"]: item for item in service["status"].get("canaryStatuses", ())}
@@ -82,8 +83,9 @@ def has_failed(service: Body, workload: Body | None, aim: Aim) -> bool:
     model = _status(service).get("modelStatus", {})
     last = model.get("lastFailureInfo", {}).get("exitCode")
     return (
-        workload is not None
-        and _template_label(workload) == aim.pod
+        not (aim.canary or aim.unready)  # the status tells of the stable version's pods alone
+        and workload is not None
+        and _pod_label(workload) == aim.pod
         and model.get("transitionStatus") in _BLOCKED
         and last == BadInput.exit_code
     )
@@ -98,7 +100,7 @@ def reason(service: Body) -> str:
     ]
     failure = _status(service).get("modelStatus", {}).get("lastFailureInfo", {})
     said += [f"the server: {failure['message']}"] if failure.get("message") else []
-    return " ".join("; ".join(dict.fromkeys(said)).split()) or "KServe has not said anything yet"
+    return " ".join("; ".join(dict.fromkeys(said)).split()).rstrip(".") or "KServe has not said anything yet"
 
 
 def stable_revision(service: Body) -> str:
@@ -144,14 +146,14 @@ def _is_rolled_out(deployment: Body, pod: str) -> bool:
     status = deployment.get("status") or {}
     wanted = deployment["spec"].get("replicas", 1)
     return (
-        _template_label(deployment) == pod
+        _pod_label(deployment) == pod
         and status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
         and status.get("updatedReplicas", 0) == status.get("replicas", 0) >= wanted
         and status.get("availableReplicas", 0) >= wanted
     )
 
 
-def _template_label(workload: Body) -> str | None:
+def _pod_label(workload: Body) -> str | None:
     """The hash on the pods of a Deployment, or on those of a revision."""
-    template: Mapping[str, Any] = workload["spec"].get("template") or workload
-    return template["metadata"].get("labels", {}).get(POD)
+    pods: Mapping[str, Any] = workload["spec"].get("template", workload)
+    return pods["metadata"].get("labels", {}).get(POD)
