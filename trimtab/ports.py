@@ -132,8 +132,8 @@ class TrackedRun(Protocol):
 class Tracker(Protocol):
     """Records what was tried."""
 
-    def run(self, name: str, *, experiment: str) -> AbstractContextManager[TrackedRun]:
-        """Open a run; it ends as failed when the block raises."""
+    def run(self, name: str, *, experiment: str, resume: bool = False) -> AbstractContextManager[TrackedRun]:
+        """Open a run; it ends as failed when the block raises. To resume is to go on with the run of that name."""
         ...
 
 
@@ -187,6 +187,10 @@ class EventLog(Protocol):
 
     def read(self, experiment: str, kind: EventKind) -> pd.DataFrame:
         """Events of one kind without repeats, in time order, one column per `Event` field and one per segment."""
+        ...
+
+    def empty(self, experiment: str, kind: EventKind) -> bool:
+        """Whether nothing of that kind has been logged yet."""
         ...
 
     def location(self, experiment: str, kind: EventKind) -> str:
@@ -340,6 +344,11 @@ class RolloutStore(Protocol):
 
 class Deployer(Protocol):
     """Runs one model server per arm."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether servers go on when this process ends."""
+        ...
 
     def deploy(self, model: ModelVersion, *, arm: str) -> Endpoint:
         """Start a server for the version; returns once it is ready. Raises Unavailable."""

@@ -87,6 +87,14 @@ class SegmentEventLog:
 
         return frame(merge(settled(read, FileNotFoundError)))
 
+    def empty(self, experiment: str, kind: EventKind) -> bool:
+        """Whether nothing of that kind has been logged yet.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        return not any(self.store.local(folder(experiment, kind)).glob(f"*{SUFFIX}"))
+
     def location(self, experiment: str, kind: EventKind) -> str:
         """Where DuckDB and the warehouse read the events of one kind.
 

@@ -91,11 +91,19 @@ class MlflowTracker:
         return client(self._uri)
 
     @contextmanager
-    def run(self, name: str, *, experiment: str) -> Iterator[MlflowRun]:
-        """Open a run, tagged with the version of the code; it ends as failed when the block raises."""
+    def run(self, name: str, *, experiment: str, resume: bool = False) -> Iterator[MlflowRun]:
+        """Open a run, tagged with the version of the code; it ends as failed when the block raises.
+
+        Args:
+            name: Name of the run.
+            experiment: Name of the experiment; made where absent.
+            resume: Go on with the newest run of that name, where there is one.
+        """
         with translated(f"run {name}"):
-            started = self._client.create_run(self._experiment(experiment), run_name=name, tags=code_version())
-        run = MlflowRun(self._client, started.info.run_id)
+            place = self._experiment(experiment)
+            opened = self._newest(place, name) if resume else None
+            opened = opened or self._client.create_run(place, run_name=name, tags=code_version())
+        run = MlflowRun(self._client, opened.info.run_id)
         status = "FAILED"
         try:
             yield run
@@ -103,6 +111,15 @@ class MlflowTracker:
         finally:
             with translated(f"run {name}"):
                 self._client.set_terminated(run.id, status)
+
+    def _newest(self, experiment: str, name: str) -> Any:
+        """The newest run of a name, set to running again; None where there is none."""
+        quoted = name.replace("'", "\\'")
+        found = self._client.search_runs([experiment], f"attributes.run_name = '{quoted}'", max_results=1)
+        if not found:
+            return None
+        self._client.update_run(found[0].info.run_id, status="RUNNING")
+        return found[0]
 
     def _experiment(self, name: str) -> str:
         """Id of the experiment, made where absent; two processes may race to make it."""

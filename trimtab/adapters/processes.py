@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -11,11 +12,32 @@ from trimtab.adapters.server_process import ServerProcess, start_server
 from trimtab.errors import BadInput
 from trimtab.types import Endpoint, ModelVersion
 
+_FEATURE_DEADLINE_MS = "2000"  # nobody waits for a page here, and the machine is busy with other work
 _ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A server and what it serves."""
+
+    server: ServerProcess
+    model: ModelVersion
+
+    def serves(self, model: ModelVersion) -> bool:
+        """Whether it lives and serves that version."""
+        same = (self.model.name, self.model.version, self.model.uri) == (model.name, model.version, model.uri)
+        return same and self.server.process.poll() is None
+
+    def endpoint(self, arm: str) -> Endpoint:
+        """Where it answers."""
+        return Endpoint(arm=arm, url=self.server.url, model=self.model.name, version=self.model.version)
 
 
 class ProcessArmDeployer:
     """Runs one server process per arm; satisfies `trimtab.ports.Deployer`. Usable as a context manager.
+
+    Attributes:
+        lasting: Servers end with this process.
 
     Args:
         folder: Where the servers' logs go.
@@ -23,6 +45,8 @@ class ProcessArmDeployer:
         fetch: Gives a local folder with a version's bundle.
         ready_seconds: How long a server may take until it is ready.
     """
+
+    lasting = False
 
     def __init__(
         self,
@@ -36,14 +60,14 @@ class ProcessArmDeployer:
         self._profile_name = profile_name
         self._fetch = fetch
         self._ready_seconds = ready_seconds
-        self._servers: dict[str, ServerProcess] = {}
+        self._servers: dict[str, _Served] = {}
         self._lock = Lock()
 
     def deploy(self, model: ModelVersion, *, arm: str) -> Endpoint:
         """Start a server for the version; returns once it is ready.
 
-        The arm's earlier server, if any, answers until then and is stopped afterwards. Arms may be deployed from
-        several threads at once.
+        The arm's earlier server, if any, answers until then and is stopped afterwards; one that serves this version
+        already is left as it is. Arms may be deployed from several threads at once.
 
         Raises:
             BadInput: The arm's name is not fit for a file name.
@@ -52,6 +76,9 @@ class ProcessArmDeployer:
         if not _ARM.fullmatch(arm):
             raise BadInput(f"arm '{arm}' is not a valid name.", remedy="Use letters, digits, '-' and '_'.")
         with self._lock:
+            running = self._servers.get(arm)
+            if running is not None and running.serves(model):
+                return running.endpoint(arm)
             bundle = self._fetch(model)
         server = start_server(
             lambda descriptor: self._command(model, bundle, descriptor),
@@ -60,19 +87,20 @@ class ProcessArmDeployer:
         )
         # The server reports its model as ready only once that is loaded and warmed up.
         server.await_ready(f"/v2/models/{model.name}/ready", seconds=self._ready_seconds)
+        served = _Served(server, model)
         with self._lock:
             earlier = self._servers.get(arm)
-            self._servers[arm] = server
+            self._servers[arm] = served
         if earlier:
-            earlier.stop()
-        return Endpoint(arm=arm, url=server.url, model=model.name, version=model.version)
+            earlier.server.stop()
+        return served.endpoint(arm)
 
     def remove(self, arm: str) -> None:
         """Stop the arm's server; nothing happens where there is none."""
         with self._lock:
-            server = self._servers.pop(arm, None)
-        if server:
-            server.stop()
+            served = self._servers.pop(arm, None)
+        if served:
+            served.server.stop()
 
     def close(self) -> None:
         """Stop all servers."""
@@ -95,6 +123,7 @@ class ProcessArmDeployer:
             *("--model_name", model.name),
             *("--model_version", str(model.version)),
             *("--profile", self._profile_name),
+            *("--feature_deadline_ms", _FEATURE_DEADLINE_MS),
             *("--listen_fd", str(listen_fd)),
             "--exit_with_parent",
         ]

@@ -41,6 +41,10 @@ class DeployerContract:
         assert len(predictor.predict(other, instances)) == len(instances)
         assert old.url == new.url or _is_silent(old)
 
+    def test_leaves_a_server_that_serves_the_version(self, deployer: Deployer, model: ModelVersion) -> None:
+        """Whoever makes the world as it should be may ask again and again."""
+        assert deployer.deploy(model, arm="control") == deployer.deploy(model, arm="control")
+
     def test_removes_an_arm_and_only_that(self, deployer: Deployer, model: ModelVersion) -> None:
         """Removing twice, or what never was, is no error."""
         endpoint = deployer.deploy(model, arm="control")

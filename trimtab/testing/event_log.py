@@ -141,9 +141,11 @@ class EventLogContract:
             [log.location("e", "exposure")],
         ).fetchall()
         assert rows == [("u1", "mobile", None), ("u2", "desktop", None), ("u3", None, "DE")]
+        assert not log.empty("e", "exposure")
 
     def test_says_where_a_warehouse_will_read_it(self, log: EventLog) -> None:
         """Also before the first event; there is no file there yet."""
+        assert log.empty("e", "outcome")
         place = log.location("e", "outcome")
         assert duckdb.execute("SELECT count(*) FROM glob(?)", [place]).fetchone() == (0,)
 

@@ -55,6 +55,8 @@ class MemoryRegistry:
 class InProcessArms:
     """Deployer and predictor in one: an arm is a loaded model, and what it was asked is kept."""
 
+    lasting = False
+
     def __init__(self) -> None:
         self._arms: dict[str, tuple[ModelVersion, ConversionModel]] = {}
         self.asked: list[tuple[str, pd.DataFrame]] = []

@@ -21,7 +21,12 @@ class KserveArmDeployer:
         rollout: Name of the rollout that the arms belong to; empty for none.
         api: A client of the cluster; None connects as the settings say.
         poll_seconds: Between two looks at a status.
+
+    Attributes:
+        lasting: Services go on when this process ends.
     """
+
+    lasting = True
 
     def __init__(
         self, settings: KserveDeployer, *, rollout: str = "", api: Any = None, poll_seconds: float = 1.0

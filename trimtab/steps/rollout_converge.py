@@ -1,0 +1,109 @@
+"""Makes the world as a rollout's state says: servers, routes, aliases. Doing it again changes nothing.
+
+The state is recorded first and the world follows, so that whoever died on the way is caught up with by the next one.
+Servers are removed last, once no router can still be sending them requests.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from trimtab.errors import NotFound
+from trimtab.ports import Ports
+from trimtab.rollout.observation import Command
+from trimtab.rollout.plan import CONTROL, TREATMENT, RolloutPlan
+from trimtab.rollout.route import Target
+from trimtab.rollout.state import RolloutState, route_of
+from trimtab.steps import promote
+from trimtab.types import Decision, Endpoint
+
+# How long a router may take to hear of a route; a ConfigMap's mount is the slowest that routes travel by.
+_HEARING = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Converged:
+    """How far the world is.
+
+    Attributes:
+        endpoints: Where each arm is served.
+        drained: Whether nothing is left to do: the rollout has ended, and the arm that lost is gone.
+    """
+
+    endpoints: dict[str, Endpoint]
+    drained: bool
+
+
+def converge(
+    plan: RolloutPlan, state: RolloutState, ports: Ports, *, now: datetime, command: Command | None = None
+) -> Converged:
+    """Deploy the arms that the state needs, tell the routers, move aliases, and remove what is drained.
+
+    Args:
+        plan: The plan.
+        state: The state.
+        ports: Uses `deployer`, `registry` and `routes`.
+        now: Aware time.
+        command: What a person asked for, where that brought the state about.
+
+    Raises:
+        Unavailable: A server does not start, or a service does not answer.
+        NotFound: A pinned version is gone.
+    """
+    endpoints = {arm: _deployed(plan, state, arm, ports) for arm in _needed(state)}
+    _publish(plan, state, endpoints, ports)
+    if state.status == "shipped":
+        _promote(plan, state, ports, command)
+    if state.status == "rolled_back":
+        _retire(plan, state, ports)
+    over = state.over and now >= state.since + _drain_time(plan)
+    if over:
+        for arm in {CONTROL, TREATMENT} - set(endpoints):
+            ports.deployer.remove(server_name(plan, arm))
+    return Converged(endpoints, over)
+
+
+def server_name(plan: RolloutPlan, arm: str) -> str:
+    """Name of an arm's server, unique over all rollouts."""
+    return f"{plan.name.replace('.', '-').replace('_', '-')}-{arm}"
+
+
+def _needed(state: RolloutState) -> tuple[str, ...]:
+    if state.status == "shipped":
+        return (TREATMENT,)
+    return (CONTROL,) if state.over else (CONTROL, TREATMENT)
+
+
+def _deployed(plan: RolloutPlan, state: RolloutState, arm: str, ports: Ports) -> Endpoint:
+    pinned = state.control if arm == CONTROL else state.treatment
+    version = ports.registry.resolve(plan.model, str(pinned))
+    return ports.deployer.deploy(version, arm=server_name(plan, arm))
+
+
+def _publish(plan: RolloutPlan, state: RolloutState, endpoints: dict[str, Endpoint], ports: Ports) -> None:
+    """Tell the routers, where that is news."""
+    targets = {arm: Target(found.url, found.model, found.version) for arm, found in endpoints.items()}
+    route = route_of(plan, state, targets)
+    if ports.routes.get(plan.model) != route:
+        ports.routes.publish(route)
+
+
+def _promote(plan: RolloutPlan, state: RolloutState, ports: Ports, command: Command | None) -> None:
+    override = f"{command.who}: {command.why}" if command is not None and command.kind == "promote" else ""
+    decision: Decision = "hold" if override else "ship"
+    promote.run(promote.Config(plan.model, state.treatment, decision, experiment=plan.name, override=override), ports)
+
+
+def _retire(plan: RolloutPlan, state: RolloutState, ports: Ports) -> None:
+    """A version that was taken back is challenger no more, so that nobody rolls it out again unawares."""
+    ports.registry.set_tags(plan.model, state.treatment, {"rolled_back_by": plan.name})
+    try:
+        challenger = ports.registry.resolve(plan.model, "challenger").version
+    except NotFound:
+        return
+    if challenger == state.treatment != state.control:
+        ports.registry.delete_alias(plan.model, "challenger")
+
+
+def _drain_time(plan: RolloutPlan) -> timedelta:
+    """Until every router has heard of the route and every request under way has been answered or given up."""
+    return max(timedelta(seconds=plan.lead_seconds), _HEARING) + timedelta(milliseconds=2 * plan.timeout_ms)

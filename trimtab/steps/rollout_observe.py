@@ -1,0 +1,92 @@
+"""What a rollout sees: how the arms served, who was enrolled, and, when one is due, a look at the outcomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from trimtab.experiments.analysis.evidence import Material, whole
+from trimtab.experiments.moments import Moments
+from trimtab.ports import MetricTable, Ports
+from trimtab.rollout.calibration import METRIC, calibration_request
+from trimtab.rollout.look import LookResult, judge_look
+from trimtab.rollout.machine import is_last_look, look_due
+from trimtab.rollout.observation import Observation
+from trimtab.rollout.plan import RolloutPlan
+from trimtab.rollout.state import RolloutState, experiment_of
+from trimtab.steps import analyze
+
+
+@dataclass(frozen=True, slots=True)
+class _Enrolled:
+    """Units that were first exposed in the ramp, and how many of them may still bring outcomes."""
+
+    units: int = 0
+    open_windows: int = 0
+
+
+def observe(
+    plan: RolloutPlan, state: RolloutState, ports: Ports, *, now: datetime, known_until: datetime | None = None
+) -> Observation:
+    """What is known now.
+
+    Args:
+        plan: The plan.
+        state: The state.
+        ports: Uses `events`, `warehouse` and `rollouts`.
+        now: Aware time.
+        known_until: Outcomes are known until then; until now where absent. Later than now where nothing more can
+            come of the units so far, as in a simulation.
+
+    Raises:
+        Unavailable: The event log does not answer.
+    """
+    command = ports.rollouts.next_command(plan.name)
+    if state.over or state.status == "pending":
+        return Observation(now, command=command)
+    levels = ports.events.service_levels(plan.name, "exposure", since=state.since)
+    shadow = ports.events.service_levels(plan.name, "shadow", since=state.since) if state.status == "shadow" else {}
+    enrolled, look = _outcomes(plan, state, ports, now=now, until=known_until or now)
+    return Observation(
+        now,
+        look=look,
+        levels=levels,
+        shadow=shadow,
+        enrolled=enrolled.units,
+        open_windows=enrolled.open_windows,
+        command=command,
+    )
+
+
+def _outcomes(
+    plan: RolloutPlan, state: RolloutState, ports: Ports, *, now: datetime, until: datetime
+) -> tuple[_Enrolled, LookResult | None]:
+    """Who was enrolled, and a look where one is due. Until somebody reports an outcome there are no data at all."""
+    exposures = ports.events.location(plan.name, "exposure")
+    outcomes = ports.events.location(plan.name, "outcome")
+    if not state.running:
+        return _Enrolled(), None
+    if ports.events.empty(plan.name, "exposure") or ports.events.empty(plan.name, "outcome"):
+        last = is_last_look(state, open_windows=0)
+        return _Enrolled(), judge_look(plan, state, Material(exposures, {}), now=now, last=True) if last else None
+    spec = experiment_of(plan, state, outcomes=outcomes, until=until)
+    table = ports.warehouse.open(exposures, analyze.layout(spec))
+    check = table.units()
+    enrolled = _Enrolled(check.rows, check.open_windows or 0)
+    last = is_last_look(state, open_windows=enrolled.open_windows)
+    if not look_due(plan, state, now=now, enrolled=enrolled.units, open_windows=enrolled.open_windows):
+        return enrolled, None
+    if enrolled.units <= enrolled.open_windows:
+        nothing = Material(exposures, {})
+        return enrolled, judge_look(plan, state, nothing, now=now, last=True) if last else None
+    material = analyze.read_material(spec, exposures, ports)
+    predictions = _predictions(plan, table)
+    return enrolled, judge_look(plan, state, material, now=now, last=last, predictions=predictions)
+
+
+def _predictions(plan: RolloutPlan, table: MetricTable) -> Mapping[str, Moments]:
+    """Joint moments of outcome and prediction by arm; none where calibration is no guardrail."""
+    column = plan.experiment.metrics[plan.predicted].column if plan.predicted else None
+    request = calibration_request(plan, source=analyze.EVENT.format(column))
+    if request is None:
+        return {}
+    return {arm: cell.moments[METRIC] for arm, cell in whole(table.cells([request])).items()}

@@ -1,0 +1,105 @@
+"""Simulated users of a running rollout: each asks the router as an app would, and what the answer brings is reported.
+
+Nothing about the result is scripted. The user converts by the true effect of what the version that answered asks for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from trimtab.ports import OutcomeReport, Ports, Visits
+from trimtab.rollout.traffic import Happened, Traffic, world_traffic
+from trimtab.sessions.privacy import load_key
+from trimtab.sessions.simulator import World
+from trimtab.sessions.spec import load_spec
+
+CONVERSION, VALUE = "conversion", "value"
+_STREAM = 13  # keeps this step's randomness apart from other uses of the seed
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Who comes.
+
+    Attributes:
+        world: Folder of the simulated world.
+        spec: Dataset spec of its sessions.
+        users: How many users come.
+        batch: Users between two reports.
+        seed: Seed of visits and outcomes.
+    """
+
+    world: str
+    spec: str
+    users: int = 30_000
+    batch: int = 1_000
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What a batch of users met.
+
+    Attributes:
+        users: How many came.
+        by_arm: How many by the arm they were assigned to.
+        fallbacks: How many were answered by another arm.
+        conversions: How many converted.
+        latency_p99_ms: 99th percentile of their wait.
+    """
+
+    users: int
+    by_arm: dict[str, int]
+    fallbacks: int
+    conversions: int
+    latency_p99_ms: float
+
+
+def visits(config: Config, ports: Ports, *, url: str, model: str) -> Iterator[Came]:
+    """Send users batch by batch; each batch is sent when the next item is asked for.
+
+    Args:
+        config: The configuration.
+        ports: Uses `app` and `home`.
+        url: The router.
+        model: The model's name at the router.
+
+    Raises:
+        Unavailable: The router does not answer.
+        BadInput: The world is absent, or the router refuses a request.
+    """
+    rng = np.random.default_rng([config.seed, _STREAM])
+    world = World.load(Path(config.world))
+    traffic = world_traffic(world, load_spec(config.spec), users=config.users, key=load_key(ports.home), rng=rng)
+    act = np.zeros(len(traffic.units), dtype=bool)
+    for start in range(0, len(act), config.batch):
+        rows = np.arange(start, min(start + config.batch, len(act)))
+        answers = ports.app.visit(url, model, [traffic.units[row] for row in rows], traffic.instances.iloc[rows])
+        act[rows] = answers.act
+        happened = traffic.outcomes(act)
+        ports.app.report(url, _outcomes(traffic, happened, rows))
+        yield _came(answers, happened, rows)
+
+
+def _outcomes(traffic: Traffic, happened: Happened, rows: np.ndarray) -> list[OutcomeReport]:
+    now = datetime.now(UTC)
+    return [
+        OutcomeReport(traffic.units[row], metric, float(amounts[row]), now, id=f"{metric}-{traffic.units[row]}")
+        for metric, amounts in ((CONVERSION, happened.converted), (VALUE, happened.value))
+        for row in rows
+        if amounts[row]
+    ]
+
+
+def _came(answers: Visits, happened: Happened, rows: np.ndarray) -> Came:
+    arms, counts = np.unique(answers.arm.astype(str), return_counts=True)
+    return Came(
+        users=len(rows),
+        by_arm={str(arm): int(count) for arm, count in zip(arms, counts, strict=True)},
+        fallbacks=int((answers.fallback != "").sum()),
+        conversions=int(happened.converted[rows].sum()),
+        latency_p99_ms=float(np.percentile(answers.latency_ms, 99)),
+    )
