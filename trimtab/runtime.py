@@ -14,7 +14,6 @@ from trimtab.errors import BadInput
 from trimtab.ports import (
     Deployer,
     DriftReporter,
-    EventLog,
     FeatureStore,
     Launcher,
     Predictor,
@@ -93,9 +92,11 @@ class Runtime:
         )
 
     @cached_property
-    def events(self) -> EventLog:
-        """The event log."""
-        return self._event_log
+    def events(self) -> "SegmentEventLog":
+        """The event log, with its segments."""
+        from trimtab.adapters.events import open_event_log
+
+        return open_event_log(self.profile.events, cache=self.home / "events-mirror")
 
     def event_writer(self, spool: Path) -> "BufferedEventLog":
         """A writer to the event log that never makes its caller wait.
@@ -105,13 +106,7 @@ class Runtime:
         """
         from trimtab.adapters.event_buffer import BufferedEventLog
 
-        return BufferedEventLog(self._event_log, spool=spool)
-
-    @cached_property
-    def _event_log(self) -> "SegmentEventLog":
-        from trimtab.adapters.events import open_event_log
-
-        return open_event_log(self.profile.events, cache=self.home / "events-mirror")
+        return BufferedEventLog(self.events, spool=spool)
 
     @cached_property
     def routes(self) -> Routes:

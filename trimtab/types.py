@@ -100,6 +100,25 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSegments:
+    """What the event log holds of one experiment and kind.
+
+    Attributes:
+        experiment: The experiment.
+        kind: The kind of its events.
+        segments: Files.
+        rows: Events in them, repeated ones included.
+        bytes: Their size.
+    """
+
+    experiment: str
+    kind: EventKind
+    segments: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where an arm's server answers: `<url>/v1/models/<model>:predict`."""
 

@@ -1,6 +1,7 @@
 """Where segments of the event log lie: a folder of this machine. A segment appears whole, or not at all."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -26,6 +27,11 @@ def settled(read: Callable[[], _T], gone: type[Exception]) -> _T:
         except gone:
             continue
     return read()
+
+
+def new_name() -> str:
+    """A name for a segment that no other process gives; names sort by their time."""
+    return f"{time.time_ns():020d}-{uuid4().hex}{SUFFIX}"
 
 
 class SegmentStore(Protocol):

@@ -5,24 +5,24 @@ Each `append` becomes one segment per experiment and kind. A reader sees a whole
 """
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote, unquote, urlsplit
-from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
 
+from trimtab.adapters.event_compaction import compact, count
 from trimtab.adapters.event_segments import check, decode, encode, frame, merge
-from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore, settled
+from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore, new_name, settled
 from trimtab.errors import BadInput, Unavailable
 from trimtab.rollout.service import ServiceLevel
-from trimtab.types import Event, EventKind
+from trimtab.types import Event, EventKind, EventSegments
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +145,31 @@ class SegmentEventLog:
         """Names of the experiments that have events, sorted."""
         return tuple(sorted(unquote(name) for name in self.store.folders()))
 
+    def contents(self) -> tuple[EventSegments, ...]:
+        """What the log holds, by experiment and kind.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        found = [
+            EventSegments(experiment, kind, *count(self.store, folder(experiment, kind)))
+            for experiment in self.experiments()
+            for kind in get_args(EventKind)
+        ]
+        return tuple(row for row in found if row.segments)
+
+    def compact(self, experiment: str, kind: EventKind) -> None:
+        """Merge small segments of one kind into large ones; writers and readers may go on meanwhile.
+
+        Args:
+            experiment: Name of the experiment.
+            kind: `exposure`, `outcome` or `shadow`.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        compact(self.store, folder(experiment, kind))
+
 
 class FileEventLog(SegmentEventLog):
     """An event log in a folder of this machine.
@@ -191,7 +216,7 @@ def segments(events: Iterable[Event]) -> list[Segment]:
         check(event)
         groups[event.experiment, event.kind].append(event)
     return [
-        Segment(f"{folder(experiment, kind)}/{_new_name()}", encode(group), len(group))
+        Segment(f"{folder(experiment, kind)}/{new_name()}", encode(group), len(group))
         for (experiment, kind), group in groups.items()
     ]
 
@@ -205,10 +230,6 @@ def folder(experiment: str, kind: EventKind) -> str:
 def _pattern(place: Path) -> str:
     """A glob of the segments in a folder, whose own name may look like one."""
     return f"{escape(str(place.absolute()))}/*{SUFFIX}"
-
-
-def _new_name() -> str:
-    return f"{time.time_ns():020d}-{uuid4().hex}{SUFFIX}"
 
 
 def _decoded(path: Path) -> pa.Table | None:

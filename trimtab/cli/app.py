@@ -11,7 +11,19 @@ from trimtab.cli import console
 from trimtab.errors import BadInput, TrimtabError
 
 # Command groups in the order that `trimtab --help` shows them; each module has a `register(app)`.
-GROUPS = ("run", "simulate", "validate", "train", "experiment", "rollout", "pipeline", "features", "serve", "models")
+GROUPS = (
+    "run",
+    "simulate",
+    "validate",
+    "train",
+    "experiment",
+    "rollout",
+    "pipeline",
+    "features",
+    "serve",
+    "models",
+    "events",
+)
 
 # A path that somebody gave and that cannot be used; other errors of the system (a full disk) are not bad input.
 _WRONG_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
