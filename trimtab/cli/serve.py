@@ -18,16 +18,21 @@ def register(app: typer.Typer) -> None:
     )(serve)
 
 
-def serve(
+def serve(  # noqa: PLR0917 - the options of the command line
     model: Annotated[
         str, typer.Argument(help="Model and alias or version, e.g. ux_sessions@champion or ux_sessions@3.")
     ],
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for gRPC; 0 for none.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    feature_deadline_ms: Annotated[
+        float, typer.Option(min=0.1, help="How long a request waits for its user's history, in milliseconds.")
+    ] = 5.0,
     profile: console.ProfileOption = "local",
     as_json: console.JsonOption = False,
 ) -> None:
-    """Serve a registered version with KServe until Ctrl-C: REST v1 and v2, the server that arms are served by."""
+    """Serve a registered version until Ctrl-C, by KServe's protocols v1 and v2: the server that arms are served by."""
     name, separator, reference = model.partition("@")
     if not (name and separator and reference):
         raise BadInput(f"model '{model}' names no version.", remedy="Write NAME@ALIAS or NAME@VERSION.")
@@ -45,15 +50,15 @@ def serve(
         )
         sys.stdout.flush()
 
-    # KServe parses the command line when it is imported, so that is left until there is something to serve.
-    from serving.predictor.start import start
+    # What serves is not loaded for other commands.
+    from serving.predictor.start import Options, Version, start
 
-    start(
-        bundle,
-        name=version.name,
-        version=version.version,
-        profile=profile,
+    code = start(
+        Version(name=version.name, number=version.version, folder=bundle),
+        Options(profile=profile, grpc_port=grpc_port, workers=workers, feature_deadline_ms=feature_deadline_ms),
         host=host,
         port=port,
         announce=announce,
     )
+    if code:
+        raise typer.Exit(code)
