@@ -64,7 +64,7 @@ def connect(*, kubeconfig: str = "", context: str = "") -> Any:
             config.load_kube_config(kubeconfig or None, context=context or None, client_configuration=made)
     except (ConfigException, OSError, ValueError) as error:
         raise BadInput(
-            f"no Kubernetes cluster is configured: {error}.",
+            f"no Kubernetes cluster is configured: {str(error).rstrip('.')}.",
             remedy="Set the deployer's kubeconfig and context in the profile, or KUBECONFIG.",
         ) from error
     made.retries = False  # `Objects` decides what may be tried again

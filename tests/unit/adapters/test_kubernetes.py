@@ -70,9 +70,7 @@ def test_an_answer_that_was_lost_is_no_second_object(tmp_path: Path) -> None:
     with kubernetes_double() as cluster:
         respond = cluster.respond
 
-        def lose(
-            method: str, path: str, query: dict[str, str], body: dict[str, object]
-        ) -> tuple[int, dict[str, object]]:
+        def lose(method: str, path: str, query: dict[str, str], body: Body) -> Answer:
             answer = respond(method, path, query, body)
             return (500, {"message": "lost"}) if answer[0] == 201 else answer
 
