@@ -142,9 +142,7 @@ def _time(value: object, now: datetime) -> datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 2200:
-        raise BadInput(
-            f"'time' is {_shown(value)}, not a time of our days with a zone.", remedy="Write it as RFC 3339."
-        )
+        raise BadInput(f"'time' is {_shown(value)}, not a recent time with a zone.", remedy="Write it as RFC 3339.")
     return moment
 
 

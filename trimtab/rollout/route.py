@@ -7,16 +7,19 @@ second which weights each exposure was under.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from math import inf
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from trimtab.errors import BadInput
 from trimtab.experiments.assignment import Arm, Experiment, Holdout, Layer
+from trimtab.types import Event
 
 SCHEMA_VERSION = 1
+_EVENT_FIELDS = frozenset(column.name for column in fields(Event))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,12 @@ class Route:
             raise BadInput(f"{where} shadows the arm '{self.shadow}', which it does not have.")
         if self.experiment and not self.phases:
             raise BadInput(f"{where} runs the experiment '{self.experiment}' without a phase.")
-        if not self.timeout_ms > 0:
+        if not 0 < self.timeout_ms < inf:
             raise BadInput(f"{where} has a timeout of {self.timeout_ms} ms; it must be positive.")
+        if not 0 <= self.shadow_share <= 1:
+            raise BadInput(f"{where} has a shadow share of {self.shadow_share}; it must lie in [0, 1].")
+        if taken := _EVENT_FIELDS & set(self.attributes):
+            raise BadInput(f"{where} has the attribute '{min(taken)}', which is named like a field of the event log.")
         starts = [phase.starts for phase in self.phases]
         if any(start.tzinfo is None for start in starts) or starts != sorted(set(starts)):
             raise BadInput(f"the phases of {where} must have zones and be in order of time, each with its own start.")
