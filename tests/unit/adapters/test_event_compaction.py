@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,9 @@ def log(tmp_path: Path) -> SegmentEventLog:
     """20 segments, with attributes of their own and an event that came twice."""
     log = FileEventLog(str(tmp_path / "log"))
     for number in range(20):
+        event = exposure(f"u{number}", minutes=20 - number)
         attribute = {"device": "mobile"} if number % 2 else {"country": "DE"}
-        log.append([exposure(f"u{number}", minutes=20 - number, **attribute), exposure("always")])
+        log.append([replace(event, segments=attribute), exposure("always")])
     return log
 
 
