@@ -7,7 +7,7 @@ expectation of y - p over the units of the arm whose prediction is known. Assume
 
 from math import sqrt
 
-from scipy import stats
+from scipy import special
 
 from trimtab.experiments.cells import Request
 from trimtab.experiments.criteria import Criterion
@@ -65,8 +65,8 @@ def calibration(moments: Moments | None, *, margin: float, good: float, bad: flo
     error, deviation = calibration_error(moments)
     off = abs(error)
     least, most = (
-        off - float(stats.norm.isf(bad / 2)) * deviation,
-        off + float(stats.norm.isf(good)) * deviation,
+        off + float(special.ndtri(bad / 2)) * deviation,
+        off - float(special.ndtri(good)) * deviation,
     )
     actual = f"{moments.mean[0]:.2%} converted, {moments.mean[1]:.2%} predicted"
     if least > margin:

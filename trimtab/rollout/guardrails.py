@@ -13,7 +13,7 @@ because failures are few; for latencies they are order statistics, on the logari
 from dataclasses import dataclass
 from math import inf, isfinite, log, sqrt
 
-from scipy import stats
+from scipy import special
 
 from trimtab.experiments.criteria import Criterion
 from trimtab.rollout.plan import RolloutPlan
@@ -22,7 +22,7 @@ from trimtab.rollout.service import ServiceLevel
 ERRORS, LATENCY = "guardrail error rate", "guardrail latency p99"
 LEAST_REQUESTS = 20
 GROWTH = 1.1  # Requests over those at the last time, before the service is judged again.
-_REPORTED_Z = float(stats.norm.isf(0.025))  # Of the interval that a service level holds.
+_REPORTED_Z = -float(special.ndtri(0.025))  # Of the interval that a service level holds.
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ def _rate_difference(
 
 def _exact(failures: int, requests: int, level: float) -> tuple[float, float]:
     """Clopper and Pearson's bounds of one rate, each one-sided at the level."""
-    low = 0.0 if failures == 0 else float(stats.beta.ppf(level, failures, requests - failures + 1))
-    high = 1.0 if failures == requests else float(stats.beta.isf(level, failures + 1, requests - failures))
+    low = 0.0 if failures == 0 else float(special.betaincinv(failures, requests - failures + 1, level))
+    high = 1.0 if failures == requests else 1.0 - float(special.betaincinv(requests - failures, failures + 1, level))
     return low, high
 
 
@@ -149,7 +149,7 @@ def _reach(level: ServiceLevel, side: str, alpha: float) -> float:
     end = level.latency_p99_low_ms if side == "low" else level.latency_p99_high_ms
     if alpha <= 0 or not (isfinite(end) and end > 0):
         return inf
-    return abs(log(end / level.latency_p99_ms)) * float(stats.norm.isf(alpha)) / _REPORTED_Z
+    return abs(log(end / level.latency_p99_ms)) * -float(special.ndtri(alpha)) / _REPORTED_Z
 
 
 def _line(name: str, asked: str, actual: str, *, margin: float, least: float, most: float) -> Criterion:
