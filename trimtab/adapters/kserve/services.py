@@ -15,6 +15,7 @@ _WORKLOADS = {
     "Standard": Kind("apps", "v1", "deployments", "Kubernetes"),
     "Knative": Kind("serving.knative.dev", "v1", "revisions", "Knative Serving"),
 }
+KINDS = (SERVICES, *_WORKLOADS.values())
 _REMOVE_SECONDS = 120.0
 _PAUSE_SECONDS = 0.2  # before a call that failed is tried again, at most
 Body = dict[str, Any]
