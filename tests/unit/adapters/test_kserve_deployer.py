@@ -105,6 +105,19 @@ def test_a_failed_version_leaves_the_arm_as_it_was(
     assert ("inferenceservices", "default", "shop-treatment") not in cluster.objects
 
 
+def test_a_failure_of_the_version_before_is_not_this_ones(cluster: KubernetesDouble, tmp_path: Path) -> None:
+    """KServe tells of a failed pod until it has looked at the pods again."""
+    arms = deployer(cluster, tmp_path)
+    arms.deploy(version(3), arm="control")
+    failure = {"reason": "ModelLoadFailed", "message": "no model", "exitCode": 2}
+    cluster.objects[KEY]["status"]["modelStatus"] = {
+        "transitionStatus": "BlockedByFailedLoad",
+        "lastFailureInfo": failure,
+    }
+    cluster.objects[KEY]["status"]["conditions"] = []
+    assert arms.deploy(version(4), arm="control").version == 4
+
+
 def test_a_server_that_may_recover_is_given_its_time(
     cluster: KubernetesDouble, node: PaperNode, tmp_path: Path, mode: str
 ) -> None:
@@ -138,6 +151,7 @@ def test_a_rollout_keeps_its_services(cluster: KubernetesDouble, tmp_path: Path)
     with pytest.raises(BadInput, match="belongs to rollout 'spring'"):
         deployer(cluster, tmp_path).deploy(version(4), arm="control")
     deployer(cluster, tmp_path, rollout="autumn").remove("control")
+    deployer(cluster, tmp_path).remove("control")
     assert KEY in cluster.objects
     spring.remove("control")
     assert KEY not in cluster.objects

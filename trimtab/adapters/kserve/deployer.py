@@ -71,6 +71,7 @@ class KserveArmDeployer:
             BadInput: Another process deployed arms of this name for several models, and it is unclear whose is meant.
         """
         found = self._services.select(arm=arm, rollout=self._rollout)
+        found = [service for service in found if _rollout_of(service) == manifests.label_value(self._rollout)]
         models = {service["metadata"]["labels"][manifests.MODEL] for service in found}
         own = self._models.get(arm)
         if own is None and len(models) > 1:
@@ -84,7 +85,7 @@ class KserveArmDeployer:
         self._models.pop(arm, None)
 
     def _check_rollout(self, service: dict[str, Any]) -> None:
-        owner = service["metadata"]["labels"].get(manifests.ROLLOUT, "")
+        owner = _rollout_of(service)
         if owner != manifests.label_value(self._rollout):
             raise BadInput(
                 f"service '{service['metadata']['name']}' belongs to "
@@ -97,3 +98,7 @@ class KserveArmDeployer:
             self._services.remove(name)
         else:
             self._services.write(name, lambda _: before)
+
+
+def _rollout_of(service: dict[str, Any]) -> str:
+    return str(service["metadata"]["labels"].get(manifests.ROLLOUT, ""))

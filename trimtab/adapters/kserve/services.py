@@ -17,6 +17,7 @@ _WORKLOADS = {
 }
 KINDS = (SERVICES, *_WORKLOADS.values())
 _REMOVE_SECONDS = 120.0
+_SURE = 10  # looks in a row that find a failure; a status may tell of the pods before for a while
 _PAUSE_SECONDS = 0.2  # before a call that failed is tried again, at most
 Body = dict[str, Any]
 
@@ -88,11 +89,13 @@ class Services:
         """
         seconds = self._settings.ready_seconds
         deadline = time.monotonic() + seconds
+        failures = 0
         while True:
             look = self._look(name, aim)
             if look.ready:
                 return look.service
-            if look.over:
+            failures = failures + 1 if look.over else 0
+            if failures == _SURE:
                 raise Unavailable(f"{what} does not start. {look.says}.", remedy=self._see(name))
             if time.monotonic() >= deadline:
                 raise Unavailable(f"{what} was not ready after {seconds:g} s. {look.says}.", remedy=self._see(name))

@@ -98,7 +98,8 @@ def reason(service: Body) -> str:
         for item in _status(service).get("conditions", ())
         if item["status"] != "True"
     ]
-    failure = _status(service).get("modelStatus", {}).get("lastFailureInfo", {})
+    model = _status(service).get("modelStatus", {})
+    failure = model.get("lastFailureInfo", {}) if model.get("transitionStatus") in _BLOCKED else {}
     said += [f"the server: {failure['message']}"] if failure.get("message") else []
     return " ".join("; ".join(dict.fromkeys(said)).split()).rstrip(".") or "KServe has not said anything yet"
 
