@@ -129,10 +129,9 @@ def route_of(plan: RolloutPlan, state: RolloutState, targets: Mapping[str, Targe
     Raises:
         BadInput: A target that is needed is absent, or serves another version than the state's.
     """
-    arms = {CONTROL: _target(state, targets, CONTROL)}
     if state.status == "shipped":
-        arms = {TREATMENT: _target(state, targets, TREATMENT)}
-        return _route(plan, state, TREATMENT, arms)
+        return _route(plan, state, TREATMENT, {TREATMENT: _target(state, targets, TREATMENT)})
+    arms = {CONTROL: _target(state, targets, CONTROL)}
     if state.status == "pending" or state.over:
         return _route(plan, state, CONTROL, arms)
     arms[TREATMENT] = _target(state, targets, TREATMENT)

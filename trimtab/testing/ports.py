@@ -1,6 +1,7 @@
 """Ports of one process for tests of steps: real files and models, servers without sockets, a registry in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -10,9 +11,11 @@ import pandas as pd
 from trimtab.adapters.events import FileEventLog
 from trimtab.adapters.files import FileSnapshotStore
 from trimtab.adapters.inference import records
+from trimtab.adapters.rollouts import FileRolloutStore
+from trimtab.adapters.routes import FileRoutes
 from trimtab.errors import NotFound, Unavailable
 from trimtab.models.bundle import ConversionModel
-from trimtab.ports import DriftReporter, EventLog, Ports, SnapshotStore, Warehouse
+from trimtab.ports import DriftReporter, EventLog, Ports, RolloutStore, Routes, SnapshotStore, Warehouse
 from trimtab.types import Endpoint, ModelVersion
 
 
@@ -93,6 +96,47 @@ class InProcessArms:
         )
 
 
+class MemoryRun:
+    """One tracked run, kept in memory."""
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.noted: dict[str, str] = {}
+        self.measured: list[tuple[int | None, dict[str, float]]] = []
+        self.artifacts: list[str] = []
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Keep parameters."""
+        self.noted.update({name: str(value) for name, value in values.items()})
+
+    def metrics(self, values: Mapping[str, float], *, step: int | None = None) -> None:
+        """Keep metrics."""
+        self.measured.append((step, dict(values)))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Keep tags."""
+        self.noted.update(values)
+
+    def artifact(self, path: Path, *, folder: str = "") -> None:
+        """Keep an artifact's place."""
+        self.artifacts.append(f"{folder}/{path.name}")
+
+
+class MemoryTracker:
+    """Runs by experiment and name."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, MemoryRun] = {}
+
+    @contextmanager
+    def run(self, name: str, *, experiment: str, resume: bool = False) -> Iterator[MemoryRun]:
+        """Open a run."""
+        key = f"{experiment}/{name}"
+        if not resume or key not in self.runs:
+            self.runs[key] = MemoryRun(key)
+        yield self.runs[key]
+
+
 class StepPorts:
     """The ports that steps of serving, deciding and monitoring use.
 
@@ -105,6 +149,7 @@ class StepPorts:
         self.home = home
         self.registry = MemoryRegistry()
         self.arms = InProcessArms()
+        self.tracker = MemoryTracker()
         self.drift = drift
         self.heard: list[tuple[str, int, int, str]] = []
 
@@ -117,6 +162,16 @@ class StepPorts:
     def events(self) -> EventLog:
         """The event log in the home."""
         return FileEventLog(str(self.home / "events"))
+
+    @cached_property
+    def rollouts(self) -> RolloutStore:
+        """Rollouts in the home."""
+        return FileRolloutStore(self.home / "rollouts")
+
+    @cached_property
+    def routes(self) -> Routes:
+        """Routes in the home."""
+        return FileRoutes(self.home / "routes")
 
     @cached_property
     def warehouse(self) -> Warehouse:
