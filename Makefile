@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check format bench golden images lock clean
+.PHONY: help run test test-slow check format bench golden charts images lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ golden: $(VENV)/.dev  ## Regenerate golden files; read the diff before you commi
 
 images:  ## Container images; IMAGES="serving controller", and what images/build.sh reads
 	@images/build.sh $(IMAGES)
+
+charts: $(VENV)/.dev  ## Render, validate and test the Helm charts
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/charts tests/golden/test_charts.py $(ARGS)
 
 lock:  ## Resolve the dependencies anew and write the lock files
 	rm -rf .lock && $(PYTHON) -m venv .lock

@@ -90,7 +90,7 @@ spec:
 apiVersion: batch/v1
 kind: CronJob
 metadata:
-  {{- include "trimtab.metadata" (dict "root" .root "component" .component "suffix" (printf "%s-%s" .component .name)) | nindent 2 }}
+  {{- include "trimtab.metadata" (dict "root" .root "component" .component "suffix" (printf "%s-%s" .component .name) "longest" 52) | nindent 2 }}
 spec:
   schedule: {{ .cron | quote }}
   timeZone: {{ .root.Values.jobs.timeZone }}

@@ -33,9 +33,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* root, component, suffix (of the name), annotations */}}
+{{/* name, longest: cut with a hash where it is too long, so that two names stay two. */}}
+{{- define "trimtab.fitted" -}}
+{{- if gt (len .name) .longest -}}
+{{- printf "%s-%s" (.name | trunc (sub .longest 9 | int) | trimSuffix "-") (.name | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- .name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* root, component, suffix (of the name), longest (name), namespace, annotations */}}
 {{- define "trimtab.metadata" -}}
-name: {{ include "trimtab.fullname" .root }}-{{ default .component .suffix }}
+name: {{ include "trimtab.fitted" (dict "name" (printf "%s-%s" (include "trimtab.fullname" .root) (default .component .suffix)) "longest" (default 63 .longest | int)) }}
 namespace: {{ default .root.Release.Namespace .namespace }}
 labels:
   {{- include "trimtab.labels" . | nindent 2 }}

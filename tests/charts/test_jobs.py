@@ -1,0 +1,121 @@
+"""What runs by schedule: the commands are the command line's own, parsed by it."""
+
+from typing import Any
+
+import pytest
+import typer
+
+from tests.charts.rendering import Object, containers, find, render, shape
+from trimtab.cli.app import commands
+
+
+def _parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """The command that `trimtab WORDS` would run, and its parameters."""
+    command: Any = typer.main.get_command(commands())
+    path = []
+    while hasattr(command, "commands"):
+        path.append(words[0])
+        command, words = command.commands[words[0]], words[1:]
+    return " ".join(path), command.make_context("trimtab", list(words)).params
+
+
+def _commands(objects: list[Object]) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {
+        where: _parsed([*container["command"][1:], *container["args"]])
+        for where, container in containers(objects)
+        if container.get("command", [""])[0] == "trimtab"
+    }
+
+
+def test_the_command_line_understands_every_command(objects: list[Object]) -> None:
+    for name, parameters in _commands(objects).values():
+        assert parameters, name
+
+
+def test_a_schedule_is_compiled_and_then_set() -> None:
+    found = _commands(find(render(shape("gaudi")), "Job", "-schedule-nightly"))
+    compiled, compiling = found["Job trimtab-schedule-nightly / compile"]
+    assert compiled == "pipeline compile"
+    assert compiling["accelerator"] == "gaudi"
+    assert compiling["workers"] == 8
+    assert compiling["node_selector"] == ["habana.ai/device.name=gaudi3"]
+    assert compiling["toleration"] == ["habana.ai/gaudi:NoSchedule"]
+    assert compiling["worker_image"] == "trimtab/gaudi:0.1.0"
+    assert (compiling["environment_secret"], compiling["volume_claim"]) == ("trimtab-environment", "trimtab-home")
+    scheduled, parameters = found["Job trimtab-schedule-nightly / command"]
+    assert scheduled == "pipeline schedule"
+    assert parameters["pipeline"] == str(compiling["out"])
+    assert parameters["cron"] == "0 3 * * *"
+    assert sorted(parameters["arguments"]) == ['device="hpu"', "trials=64"]
+
+
+def test_a_schedule_is_set_again_after_each_upgrade() -> None:
+    [job] = find(render(shape("gpu")), "Job", "-schedule-nightly")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+    assert "before-hook-creation" in job["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+
+
+def test_large_numbers_stay_numbers() -> None:
+    schedule = {**shape("cpu")["schedules"]["nightly"], "arguments": {"trials": 12_000_000}}
+    [job] = find(render({**shape("cpu"), "schedules": {"nightly": schedule}}), "Job", "-nightly")
+    assert "--set=trials=12000000" in job["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_monitors_submit_the_monitoring_pipeline() -> None:
+    found = _commands(find(render(shape("standard")), "CronJob", "-monitor-daily"))
+    assert found["CronJob trimtab-monitor-daily / compile"][1]["name"] == "monitoring"
+    name, parameters = found["CronJob trimtab-monitor-daily / command"]
+    assert name == "pipeline submit"
+    assert parameters["run_key"] == ""  # derived from the file, so that an unchanged one is not compared again
+    assert parameters["arguments"] == ['snapshot_id="ux_sessions-0123456789ab"']
+
+
+def test_histories_are_loaded_by_the_features_command() -> None:
+    found = _commands(find(render(shape("standard")), "CronJob", "-materialize-hourly"))
+    [(name, parameters)] = found.values()
+    assert name == "features materialize"
+    assert parameters["spec"] == "ux_sessions"
+
+
+def test_no_run_overlaps_the_one_before(objects: list[Object]) -> None:
+    for one in find(objects, "CronJob"):
+        assert one["spec"]["concurrencyPolicy"] == "Forbid"
+        assert one["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+
+
+@pytest.mark.parametrize(("auth", "mounted"), [("serviceAccount", True), ("token", False), ("none", False)])
+def test_kubeflow_s_token_is_mounted_only_where_it_is_the_way_in(auth: str, mounted: bool) -> None:
+    [job] = find(render({**shape("gpu"), "kubeflow": {"auth": auth}}), "Job", "-schedule-nightly")
+    spec = job["spec"]["template"]["spec"]
+    tokens = [one for one in spec["volumes"] if "projected" in one]
+    assert bool(tokens) == mounted
+    assert all(
+        one["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "pipelines.kubeflow.org" for one in tokens
+    )
+    by_name = {one["name"]: one for one in spec["containers"][0]["env"]}
+    assert ("valueFrom" in by_name["KFP_TOKEN"]) == (auth == "token")
+
+
+def test_a_pool_s_runs_live_in_its_namespace() -> None:
+    [job] = find(render(shape("gaudi")), "Job", "-schedule-nightly")
+    by_name = {one["name"]: one.get("value") for one in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert by_name["KFP_NAMESPACE"] == "shop-gaudi"
+
+
+def test_cards_are_counted_and_huge_pages_given_where_the_pool_is() -> None:
+    objects = render(shape("gaudi"))
+    [quota] = find(objects, "ResourceQuota")
+    [limits] = find(objects, "LimitRange")
+    assert quota["spec"]["hard"] == {"requests.habana.ai/gaudi": "8"}
+    assert quota["metadata"]["namespace"] == limits["metadata"]["namespace"] == "shop-gaudi"
+    [limit] = limits["spec"]["limits"]
+    assert limit["default"] == limit["defaultRequest"] == {"hugepages-2Mi": "9800Mi", "memory": "100Gi"}
+
+
+def test_pools_are_equals() -> None:
+    accelerators = {}
+    for pool in ("cpu", "nvidia", "gaudi"):
+        schedule = {**shape("cpu")["schedules"]["nightly"], "pool": pool}
+        found = _commands(find(render({"schedules": {"nightly": schedule}}), "Job", "-nightly"))
+        accelerators[pool] = found["Job trimtab-schedule-nightly / compile"][1]["accelerator"]
+    assert accelerators == {"cpu": "none", "nvidia": "nvidia", "gaudi": "gaudi"}

@@ -1,0 +1,116 @@
+"""What `helm test` runs, against a double of the router."""
+
+import importlib.util
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.charts.rendering import TRIMTAB, find, render, shape
+
+
+def _script() -> Any:
+    spec = importlib.util.spec_from_file_location("prediction", TRIMTAB / "files" / "prediction.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _router(arms: list[str], answer: Any, *, status: int = 200) -> Iterator[tuple[str, list[Any]]]:
+    """A router that gives these arms in turn; and what it was asked."""
+    asked: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._reply(200, {}, "")
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append((self.path, self.headers["x-trimtab-unit"], body))
+            self._reply(status, answer, arms[min(len(asked), len(arms)) - 1])
+
+        def _reply(self, code: int, body: Any, arm: str) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("content-length", str(len(data)))
+            self.send_header("x-trimtab-arm", arm)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+GOOD = {"predictions": [{"probability": 0.2}]}
+
+
+def _run(url: str, *, model: str = "shop") -> int:
+    return int(_script().main([f"--url={url}", f"--model={model}", "--spec=ux_sessions", "--unit=u1"]))
+
+
+def test_a_prediction_and_a_sticky_assignment_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    with _router(["treatment"], GOOD) as (url, asked):
+        assert _run(url) == 0
+    assert "arm 'treatment'" in capsys.readouterr().out
+    assert [(path, unit) for path, unit, _ in asked] == [("/v1/models/shop:predict", "u1")] * 2
+    [instance] = asked[0][2]["instances"]
+    assert "lcp_ms" in instance
+    assert set(instance.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("arms", "answer", "status", "says"),
+    [
+        (["control", "treatment"], GOOD, 200, "not sticky"),
+        ([""], GOOD, 200, "not sticky"),
+        (["control"], {"predictions": []}, 200, "no probability"),
+        (["control"], {"predictions": [{"probability": 1.2}]}, 200, "no probability"),
+        (["control"], {"error": "unknown model"}, 404, "answers 404"),
+    ],
+)
+def test_what_does_not_hold_fails_with_its_reason(arms: list[str], answer: Any, status: int, says: str) -> None:
+    with _router(arms, answer, status=status) as (url, _), pytest.raises(SystemExit, match=says):
+        _run(url)
+
+
+def test_without_a_model_only_readiness_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    with _router([], {}) as (url, asked):
+        assert _run(url, model="") == 0
+    assert asked == []
+    assert "helmTest.model" in capsys.readouterr().out
+
+
+def test_a_router_that_is_away_fails() -> None:
+    with _router([], {}) as (url, _):
+        pass
+    with pytest.raises(SystemExit, match="does not answer"):
+        _run(url)
+
+
+def test_the_pod_runs_this_script_against_the_service() -> None:
+    objects = render(shape("standard"))
+    [pod] = find(objects, "Pod", "-helm-test")
+    [config] = find(objects, "ConfigMap", "-helm-test")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert config["data"]["prediction.py"].rstrip("\n") == (TRIMTAB / "files" / "prediction.py").read_text().rstrip(
+        "\n"
+    )
+    assert "--url=http://trimtab-router:80" in pod["spec"]["containers"][0]["args"]
+    assert "--model=ux_sessions" in pod["spec"]["containers"][0]["args"]

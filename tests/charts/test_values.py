@@ -1,0 +1,96 @@
+"""A bad value fails at `helm install`, and the message names it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from helm_python.chart import Chart
+from helm_python.errors import HelmError
+
+from tests.charts.rendering import DEFINITIONS, TRIMTAB, render
+
+
+def _closed(schema: Any, path: str = "") -> Iterator[str]:
+    """Mappings of the schema that say neither what their keys are nor that any will do."""
+    if isinstance(schema, dict):
+        if "properties" in schema and "additionalProperties" not in schema:
+            yield path
+        for key, inner in schema.items():
+            yield from _closed(inner, f"{path}/{key}")
+
+
+@pytest.mark.parametrize("chart", [TRIMTAB, DEFINITIONS])
+def test_the_schema_is_closed_everywhere(chart: Any) -> None:
+    schema = Chart.load(chart).schema
+    assert schema is not None
+    assert schema["additionalProperties"] is False
+    assert list(_closed(schema)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"routr": {}}, "'routr'"),
+        ({"router": {"replica": 3}}, "'replica'"),
+        ({"router": {"replicas": "3"}}, "/router/replicas"),
+        ({"router": {"replicas": 0}}, "/router/replicas"),
+        ({"router": {"resources": {"requests": {"cpu": "one"}}}}, "/router/resources/requests/cpu"),
+        ({"router": {"resources": {"request": {}}}}, "'request'"),
+        ({"router": {"autoscaling": {"kind": "both"}}}, "/router/autoscaling/kind"),
+        ({"router": {"tolerations": [{"effekt": "NoSchedule"}]}}, "'effekt'"),
+        ({"router": {"whenUnsatisfiable": "Never"}}, "/router/whenUnsatisfiable"),
+        ({"images": {"serving": {"repository": ""}}}, "/images/serving/repository"),
+        ({"images": {"serving": {"repository": "a", "digest": "latest"}}}, "/images/serving/digest"),
+        ({"environment": {"existingSecret": ""}}, "/environment/existingSecret"),
+        ({"serving": {"mode": "Serverless"}}, "/serving/mode"),
+        ({"kubeflow": {"auth": "password"}}, "/kubeflow/auth"),
+        ({"schedules": {"Nightly Run": {}}}, "Nightly Run"),
+        ({"schedules": {"nightly": {"pipeline": "training"}}}, "/schedules/nightly"),
+        ({"schedules": {"nightly": {"pipeline": "training", "cron": "daily", "data": "d", "spec": "s"}}},
+         "/schedules/nightly/cron"),
+        ({"scorings": {"weekly": {"cron": "0 5 * * 1", "data": "d", "model": "shop", "out": "o"}}},
+         "/scorings/weekly/model"),
+        ({"accelerators": {"pools": {"tpu": {"accelerator": "tpu"}}}}, "/accelerators/pools/tpu/accelerator"),
+        ({"networkPolicy": {"redis": {"ports": [], "to": []}}}, "/networkPolicy/redis/ports"),
+        ({"networkPolicy": {"redis": {"to": [{"ip": "10.0.0.1"}]}}}, "/networkPolicy/redis"),
+        ({"monitoring": {"serviceMonitor": {"create": True}}}, "/monitoring/serviceMonitor/create"),
+        ({"monitoring": {"serviceMonitor": {"interval": "often"}}}, "/monitoring/serviceMonitor/interval"),
+        ({"security": {"runAsUser": 0}}, "/security/runAsUser"),
+        ({"security": {"privileged": True}}, "'privileged'"),
+        ({"home": {"accessModes": ["ReadOnlyMany"]}}, "/home/accessModes"),
+    ],
+)  # fmt: skip
+def test_the_schema_names_the_value(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(HelmError) as caught:
+        render(values)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"router": {"autoscaling": {"minReplicas": 9, "maxReplicas": 3}}}, "router.autoscaling.minReplicas is 9"),
+        ({"router": {"drainSeconds": 90}}, "router.drainSeconds is 90"),
+        ({"gateway": {"httpRoute": {"enabled": True}}}, "gateway.httpRoute.parentRefs is empty"),
+        ({"gateway": {"ingress": {"enabled": True}}}, "gateway.ingress.host is empty"),
+        ({"gateway": {"ingress": {"enabled": True, "host": "a"},
+                      "httpRoute": {"enabled": True, "parentRefs": [{"name": "a"}]}}},
+         "gateway.httpRoute.enabled and gateway.ingress.enabled"),
+        ({"controller": {"replicas": 2, "leaderElection": {"enabled": False}}},
+         "controller.leaderElection.enabled is false"),
+        ({"accelerators": {"hugepages": {"enabled": True}}}, "accelerators.hugepages.namespace"),
+        ({"accelerators": {"hugepages": {"enabled": True, "namespace": "shop"}}}, "accelerators.hugepages.namespace"),
+        ({"monitors": {"daily": {"cron": "0 0 * * *", "data": "d", "spec": "s", "snapshot": "x", "pool": "tpu"}}},
+         "monitors.daily.pool is 'tpu', which is not among accelerators.pools: cpu, gaudi, nvidia"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_named(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(HelmError) as caught:
+        render(values)
+    assert named in str(caught.value)
+
+
+def test_an_older_kubernetes_is_refused_by_the_chart_s_own_bound() -> None:
+    assert (
+        Chart.load(TRIMTAB).metadata["kubeVersion"] == Chart.load(DEFINITIONS).metadata["kubeVersion"] == ">=1.30.0-0"
+    )
