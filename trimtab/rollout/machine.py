@@ -61,8 +61,8 @@ def advance(plan: RolloutPlan, state: RolloutState, seen: Observation) -> tuple[
     """
     if state.over:
         return _Turn(plan, state, state, seen).decide("hold", state, ("The rollout has ended.",))
-    judged, service = _judge_service(plan, state, seen)
-    after = judged if seen.look is None else _record(judged, seen.look)
+    looked = state if seen.look is None else _record(state, seen.look)
+    after, service = _judge_service(plan, looked, seen)
     turn = _Turn(plan, state, after, seen, service)
     harm = _harm(turn)
     if harm:
