@@ -380,7 +380,7 @@ class DriftReporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """A pipeline run and what became of it."""
+    """A pipeline run and what became of it; `key` is the run key that it was submitted by."""
 
     id: str
     pipeline: str
@@ -388,6 +388,30 @@ class PipelineRun:
     url: str = ""
     outputs: Mapping[str, object] | None = None
     created_at: datetime | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTask:
+    """One task of a pipeline run.
+
+    Attributes:
+        name: Name of the task in the pipeline.
+        state: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, SKIPPED or CACHED.
+        error: Why it failed; empty where it did not, or nobody knows.
+        log: The last lines of what it printed; empty where they were not asked for or cannot be read.
+        where: Where the whole log is; empty where nobody knows.
+        started_at: When it began; None where it has not, or nobody knows.
+        ended_at: When it ended; None where it has not, or nobody knows.
+    """
+
+    name: str
+    state: str
+    error: str = ""
+    log: tuple[str, ...] = ()
+    where: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class Launcher(Protocol):
@@ -399,6 +423,14 @@ class Launcher(Protocol):
 
     def schedule(self, pipeline: str, arguments: Mapping[str, object], *, name: str, cron: str) -> str:
         """Run a compiled pipeline by cron; returns the schedule's id."""
+        ...
+
+    def runs(self, *, limit: int = 20) -> list[PipelineRun]:
+        """The latest runs, newest first."""
+        ...
+
+    def tasks(self, run: str, *, lines: int = 0) -> list[PipelineTask]:
+        """Tasks of the newest run of that key, or of the run of that id, with the end of each log. Raises NotFound."""
         ...
 
 

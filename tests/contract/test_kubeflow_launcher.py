@@ -1,7 +1,10 @@
+import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import kfp_server_api
 import pytest
 import yaml
 
@@ -179,3 +182,73 @@ def test_schedules_once_and_replaces_what_differs(launcher: KubeflowLauncher, do
 def test_a_wrong_cron_is_bad_input(launcher: KubeflowLauncher, toy: str) -> None:
     with pytest.raises(BadInput, match="has 2 fields"):
         launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="daily please")
+
+
+@pytest.fixture
+def failed(launcher: KubeflowLauncher, toy: str) -> str:
+    """Id of a run whose task failed."""
+    with pytest.raises(TrimtabError):
+        launcher.submit(toy, {"marks": "m", "then": "fail"}, run_key="nightly")
+    return "run-1"
+
+
+@pytest.fixture
+def kubeconfig(double: KubeflowDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubeconfig of the cluster that the runs' pods are in."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    return double.kubeconfig(tmp_path / "kubeconfig")
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_a_tasks_log_comes_from_its_pod(launcher: KubeflowLauncher, double: KubeflowDouble, failed: str) -> None:
+    double.logs = {f"{failed}-mark": "begun\nan accident\nat line 3\n", "run-2-mark": "another run's\n"}
+    task = launcher.tasks("nightly", lines=2)[0]
+    assert (task.state, task.error, task.log) == ("FAILED", "exit code 1", ("an accident", "at line 3"))
+    assert task.where == "kubectl logs --namespace shop --container main run-1-mark"
+    assert task.started_at is not None
+    assert task.ended_at is not None
+    assert (task.ended_at - task.started_at).total_seconds() == 90
+    assert launcher.tasks("nightly")[0].log == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("apiVersion", "", "no Kubernetes cluster is configured"),
+        ("127.0.0.1:.*", "127.0.0.1:9", "the cluster does not answer"),
+        (TOKEN, "other", "the cluster refuses the credentials"),
+    ],
+)
+def test_where_the_pods_cannot_be_read_the_task_says_where_its_log_is(
+    *, launcher: KubeflowLauncher, failed: str, kubeconfig: Path, old: str, new: str, says: str
+) -> None:
+    kubeconfig.write_text(re.sub(old, new, kubeconfig.read_text()) if new else "")
+    task = launcher.tasks(failed, lines=5)[0]
+    assert (task.error, task.log) == ("exit code 1", ())
+    assert task.where.startswith("kubectl logs --namespace shop --container main --selector pipeline/runid=run-1 (")
+    assert says in task.where
+
+
+def test_nodes_that_are_kubeflows_own_are_no_tasks(
+    launcher: KubeflowLauncher, double: KubeflowDouble, failed: str
+) -> None:
+    looked = double.get_run
+
+    def get_run(run_id: str) -> kfp_server_api.V2beta1Run | None:
+        run = looked(run_id)
+        assert run is not None
+        details = kfp_server_api.V2beta1PipelineTaskDetail
+        run.run_details.task_details += [details(display_name=name) for name in ("root", "mark-driver", "executor")]
+        return run
+
+    double.get_run = get_run  # type: ignore[method-assign]
+    assert [task.name for task in launcher.tasks(failed)] == ["mark"]
+
+
+def test_an_archived_run_is_not_asked_for(launcher: KubeflowLauncher, double: KubeflowDouble) -> None:
+    assert launcher.runs(limit=7) == []
+    asked = double.queries[-1]
+    assert (asked["page_size"], asked["sort_by"]) == ("7", "created_at desc")
+    assert json.loads(asked["filter"])["predicates"] == [
+        {"operation": "NOT_EQUALS", "key": "storage_state", "stringValue": "ARCHIVED"}
+    ]

@@ -17,11 +17,11 @@ from typing import IO, Any
 
 import orjson
 
-from trimtab.adapters import compiled
+from trimtab.adapters import compiled, local_runs
 from trimtab.adapters.kfp_runner import REQUEST, RESULT
 from trimtab.adapters.run_files import RunFiles
 from trimtab.errors import BadInput, TrimtabError
-from trimtab.ports import PipelineRun, Progress
+from trimtab.ports import PipelineRun, PipelineTask, Progress
 
 _POLL_SECONDS = 0.1
 # `kfp.local` runs at most so many iterations of a loop at once. Threads beyond the processors wait for each other.
@@ -81,7 +81,7 @@ class LocalLauncher:
             process = self._start(folder, request, lock, attached=wait)
             if not wait:
                 process.wait()  # it leaves the run to a process of its own
-                return PipelineRun(run_key, plan.name, "RUNNING", created_at=datetime.now(UTC))
+                return PipelineRun(run_key, plan.name, "RUNNING", created_at=datetime.now(UTC), key=run_key)
             self._follow(process, files)
         return self._outcome(folder, plan.name, run_key, files)
 
@@ -96,6 +96,18 @@ class LocalLauncher:
             f"the local profile cannot schedule pipeline '{pipeline}' as '{name}' ({cron}).",
             remedy="Use a profile with a Kubeflow endpoint, or call `trimtab pipeline run` from cron.",
         )
+
+    def runs(self, *, limit: int = 20) -> list[PipelineRun]:
+        """The latest runs of this machine, newest first."""
+        return local_runs.listed(self._home, limit=limit)
+
+    def tasks(self, run: str, *, lines: int = 0) -> list[PipelineTask]:
+        """Tasks of a run, in the order in which they began, with the end of what each printed.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        return local_runs.tasks(self._home, run, lines=lines)
 
     def _finished(self, folder: Path, request: dict[str, Any], run_key: str) -> PipelineRun | None:
         """The run as it ended, where it ended well; an earlier run with other arguments is refused."""
@@ -193,7 +205,8 @@ def _taken(lock: IO[str]) -> bool:
 
 def _described(folder: Path, pipeline: str, run_key: str, result: dict[str, Any]) -> PipelineRun:
     created = datetime.fromtimestamp((folder / REQUEST).stat().st_mtime, tz=UTC)
-    return PipelineRun(run_key, pipeline, result["state"], outputs=result.get("outputs", {}), created_at=created)
+    outputs = result.get("outputs", {})
+    return PipelineRun(run_key, pipeline, result["state"], outputs=outputs, created_at=created, key=run_key)
 
 
 def _unexplained(reason: str, log: Path) -> TrimtabError:

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from trimtab.adapters import compiled
+from trimtab.adapters import compiled, kubeflow_tasks
 from trimtab.adapters.kubeflow_session import connect, translated
-from trimtab.errors import BadInput, TrimtabError, Unavailable
-from trimtab.ports import PipelineRun, Progress
+from trimtab.errors import BadInput, NotFound, TrimtabError, Unavailable
+from trimtab.ports import PipelineRun, PipelineTask, Progress
 from trimtab.profile import KubeflowPipelines
 
 EXPERIMENT = "trimtab"
@@ -103,6 +103,47 @@ class KubeflowLauncher:
                 for found in earlier:
                     self._client.delete_recurring_run(found.recurring_run_id)
         return str(made.recurring_run_id)
+
+    def runs(self, *, limit: int = 20) -> list[PipelineRun]:
+        """The latest runs that are not archived, newest first.
+
+        Raises:
+            BadInput: The token or the endpoint is wrong.
+            Unavailable: The endpoint does not answer.
+        """
+        kept = {"predicates": [{"operation": "NOT_EQUALS", "key": "storage_state", "stringValue": _ARCHIVED}]}
+        with translated(self._endpoint):
+            page = self._client.list_runs(
+                page_size=limit,
+                sort_by="created_at desc",
+                experiment_id=self._experiment,
+                filter=json.dumps(kept),
+            )
+        return [self._describe(run, _pipeline(run)) for run in page.runs or []]
+
+    def tasks(self, run: str, *, lines: int = 0) -> list[PipelineTask]:
+        """Tasks of a run in the order in which they began; their logs from the cluster, where it can be reached.
+
+        Args:
+            run: Key of the run, of which the newest counts, or id of the run.
+            lines: Most lines of each task's log; 0 reads none.
+
+        Raises:
+            NotFound: There is no such run.
+            BadInput: The token or the endpoint is wrong.
+            Unavailable: The endpoint does not answer.
+        """
+        named = self._named("runs", self._client.list_runs, run)
+        try:
+            with translated(self._endpoint):
+                found = self._client.get_run(named[-1].run_id if named else run)
+        except NotFound as error:
+            raise NotFound(
+                f"Kubeflow Pipelines at {self._endpoint} has no run '{run}'.", remedy="See `trimtab pipeline runs`."
+            ) from error
+        namespace = self._settings.namespace
+        pods = kubeflow_tasks.ClusterPods(namespace)
+        return kubeflow_tasks.described(found, pods, namespace=namespace, lines=lines)
 
     @cached_property
     def _connection(self) -> tuple[Any, str | None]:
@@ -199,7 +240,15 @@ class KubeflowLauncher:
             state=run.state or "PENDING",
             url=f"{self._endpoint}/#/runs/details/{run.run_id}",
             created_at=run.created_at,
+            key=run.display_name or "",
         )
+
+
+def _pipeline(run: Any) -> str:
+    """Name of a run's pipeline; empty where the run does not carry it."""
+    stored = run.pipeline_spec or {}
+    stored = stored.get("pipeline_spec", stored)
+    return str(stored.get("pipelineInfo", {}).get("name", ""))
 
 
 def _tasks(run: Any) -> list[Any]:

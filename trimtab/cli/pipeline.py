@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from trimtab.cli import console
+from trimtab.cli import console, pipeline_runs
 from trimtab.errors import BadInput
 from trimtab.ports import Launcher, PipelineRun
 
@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
             "--data /var/lib/trimtab/sessions.parquet --spec ux_sessions"
         ),
     )(schedule)
+    pipeline_runs.add(group)
     app.add_typer(group, name="pipeline", epilog=console.EXIT_CODES)
 
 

@@ -1,8 +1,8 @@
 """A stand-in for the Kubeflow Pipelines API on loopback, for tests of whatever speaks to it.
 
 It keeps runs and schedules in memory and answers with the generated models of KFP's own client, so that requests and
-responses have KFP's shape. Runs end by themselves after a few looks at them. It stops with its `with` block, and by
-itself after a while.
+responses have KFP's shape. Runs end by themselves after a few looks at them. It also answers for the pods of its runs,
+as the cluster's API would. It stops with its `with` block, and by itself after a while.
 """
 
 import json
@@ -12,15 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import kfp_server_api as kfp
+import yaml
 
 TOKEN = "secret"  # noqa: S105 - of a double
 _LIFETIME_SECONDS = 120.0
 _START = datetime(2026, 3, 1, tzinfo=UTC)
 _API = "/apis/v2beta1/"
+_CORE_API = "/api/v1/namespaces/"
 
 
 @dataclass
@@ -32,20 +35,24 @@ class KubeflowDouble:
         runs: All runs, oldest first.
         schedules: All schedules.
         namespaces: Namespaces that were named, by path.
+        queries: What listings of runs asked for.
         looks: How often a run is looked at before it ends.
         multi_user: Whether it says that it has many users.
         answer: Status and body to give to everything instead; None to behave.
         rival: A run that another process starts at the same moment as the next one.
+        logs: What the pods of the runs have printed, by pod; a pod `RUN-TASK` belongs to that task of that run.
     """
 
     url: str = ""
     runs: list[kfp.V2beta1Run] = field(default_factory=list)
     schedules: list[kfp.V2beta1RecurringRun] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
+    queries: list[dict[str, str]] = field(default_factory=list)
     looks: int = 2
     multi_user: bool = True
     answer: tuple[int, str] | None = None
     rival: bool = False
+    logs: dict[str, str] = field(default_factory=dict)
     _seen: dict[str, int] = field(default_factory=dict)
     _count: int = 0
 
@@ -61,17 +68,45 @@ class KubeflowDouble:
         self.runs.append(run)
         return run
 
-    def get_run(self, run_id: str) -> kfp.V2beta1Run:
-        """Look at a run, which brings it nearer to its end."""
-        run = next(run for run in self.runs if run.run_id == run_id)
+    def get_run(self, run_id: str) -> kfp.V2beta1Run | None:
+        """Look at a run, which brings it nearer to its end; None where there is no such run."""
+        run = next((run for run in self.runs if run.run_id == run_id), None)
+        if run is None:
+            return None
         self._seen[run_id] = self._seen.get(run_id, 0) + 1
         over = self._seen[run_id] >= self.looks
         fails = (run.runtime_config.parameters or {}).get("then") == "fail"
         run.state = ("FAILED" if fails else "SUCCEEDED") if over else "RUNNING"
-        task = kfp.V2beta1PipelineTaskDetail(task_id="t", display_name="mark", state=run.state)
+        task = kfp.V2beta1PipelineTaskDetail(
+            task_id="t", display_name="mark", state=run.state, start_time=run.created_at
+        )
+        if over:
+            task.end_time = run.created_at + timedelta(seconds=90)
+            task.error = kfp.GoogleRpcStatus(code=2, message="exit code 1") if fails else None
         run.run_details = kfp.V2beta1RunDetails(task_details=[task])
         run.error = kfp.GoogleRpcStatus(code=2, message="an accident") if over and fails else None
         return run
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Write a kubeconfig that leads here."""
+        parts = {
+            "current-context": "double",
+            "contexts": [{"name": "double", "context": {"cluster": "double", "user": "tester"}}],
+            "clusters": [{"name": "double", "cluster": {"server": self.url}}],
+            "users": [{"name": "tester", "user": {"token": TOKEN}}],
+        }
+        path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **parts}), encoding="utf-8")
+        return path
+
+    def pods(self, run_id: str) -> dict[str, Any]:
+        """The pods of a run, as the cluster lists them."""
+        own = [name for name in self.logs if name.startswith(f"{run_id}-")]
+        path = "workflows.argoproj.io/node-name"
+        tasks = {name: name.removeprefix(f"{run_id}-") for name in own}
+        items = [
+            {"metadata": {"name": name, "annotations": {path: f"{run_id}.root.{tasks[name]}.executor"}}} for name in own
+        ]
+        return {"kind": "PodList", "apiVersion": "v1", "items": items}
 
     def create_schedule(self, body: dict[str, Any]) -> kfp.V2beta1RecurringRun:
         """Keep a schedule."""
@@ -98,7 +133,11 @@ class KubeflowDouble:
             case "POST", ["experiments"]:
                 return experiment
             case "GET", ["runs"]:
-                return kfp.V2beta1ListRunsResponse(runs=[run for run in self.runs if run.display_name == name])
+                self.queries.append(query)
+                found = [run for run in self.runs if name in ("", run.display_name)]
+                newest_first = query.get("sort_by", "").endswith("desc")
+                size = int(query.get("page_size", 100))
+                return kfp.V2beta1ListRunsResponse(runs=(found[::-1] if newest_first else found)[:size])
             case "POST", ["runs"]:
                 return self.create_run(body)
             case "GET", ["runs", run_id]:
@@ -148,9 +187,13 @@ def _handler(double: KubeflowDouble) -> type[BaseHTTPRequestHandler]:
                 return self._send(*double.answer)
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return self._send(401, '{"error": "Unauthenticated: token is wrong", "code": 16}')
-            found = double.respond(self.command, url.path.removeprefix(_API), query, body)
-            if not url.path.startswith(_API) or found is None:
+            if url.path.startswith(_CORE_API):
+                return self._send(*_core(double, url.path.removeprefix(_CORE_API).split("/"), query))
+            if not url.path.startswith(_API):
                 return self._send(404, "404 page not found")
+            found = double.respond(self.command, url.path.removeprefix(_API), query, body)
+            if found is None:
+                return self._send(404, '{"error": "ResourceNotFoundError: not found", "code": 5}')
             return self._send(200, json.dumps(kfp.ApiClient().sanitize_for_serialization(found)))
 
         def _send(self, status: int, text: str) -> None:
@@ -166,6 +209,16 @@ def _handler(double: KubeflowDouble) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the server's names
 
     return Handler
+
+
+def _core(double: KubeflowDouble, path: list[str], query: dict[str, str]) -> tuple[int, str]:
+    """The cluster's answer about pods of the runs."""
+    match path:
+        case [_, "pods"]:
+            return 200, json.dumps(double.pods(query["labelSelector"].removeprefix("pipeline/runid=")))
+        case [_, "pods", pod, "log"] if pod in double.logs:
+            return 200, "".join(double.logs[pod].splitlines(keepends=True)[-int(query["tailLines"]) :])
+    return 404, "{}"
 
 
 def _wanted_name(query: dict[str, str]) -> str:

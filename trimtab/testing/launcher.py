@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.errors import BadInput, TrimtabError
+from trimtab.errors import BadInput, NotFound, TrimtabError
 from trimtab.ports import Launcher
 
 Started = Callable[[], int]
@@ -95,6 +95,33 @@ class LauncherContract:
             launcher.submit(toy, {"marks": marks, "then": "fail"}, run_key="a")
         assert launcher.submit(toy, {"marks": marks, "then": "succeed"}, run_key="a").state == "SUCCEEDED"
         assert started() == 2
+
+    def test_lists_runs_newest_first(self, launcher: Launcher, toy: str, marks: str) -> None:
+        """By their keys, as many as asked for."""
+        assert launcher.runs() == []
+        for key in ("a", "b", "c"):
+            launcher.submit(toy, {"marks": marks}, run_key=key)
+        listed = launcher.runs(limit=2)
+        assert [(run.key, run.pipeline, run.state) for run in listed] == [
+            ("c", "toy", "SUCCEEDED"),
+            ("b", "toy", "SUCCEEDED"),
+        ]
+
+    def test_tells_what_became_of_each_task(self, launcher: Launcher, toy: str, marks: str) -> None:
+        """Its state, and why it failed; a run is found by its key and by its id."""
+        done = launcher.submit(toy, {"marks": marks}, run_key="a")
+        for name in ("a", done.id):
+            assert [(task.name, task.state, task.error) for task in launcher.tasks(name)] == [("mark", "SUCCEEDED", "")]
+        with pytest.raises(TrimtabError):
+            launcher.submit(toy, {"marks": marks, "then": "fail"}, run_key="b")
+        failed = launcher.tasks("b")[0]
+        assert (failed.state, bool(failed.error), bool(failed.where)) == ("FAILED", True, True)
+
+    def test_a_run_that_nobody_started_is_not_found(self, launcher: Launcher) -> None:
+        """And says so by its name."""
+        for name in ("absent", "../absent"):
+            with pytest.raises(NotFound, match="absent"):
+                launcher.tasks(name)
 
     @pytest.mark.parametrize(
         ("arguments", "says"),

@@ -97,7 +97,57 @@ def test_an_endpoint_that_is_away_exits_with_three(
     assert "does not answer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["compile", "run", "submit", "schedule"])
+def test_tells_of_runs_and_their_tasks_on_a_cluster(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with kubeflow_double() as double:
+        monkeypatch.setenv("KFP_ENDPOINT", double.url)
+        monkeypatch.setenv("KFP_TOKEN", TOKEN)
+        monkeypatch.setenv("KUBECONFIG", str(double.kubeconfig(tmp_path / "kubeconfig")))
+        assert _run("pipeline", "runs", "--profile", cluster) == 0
+        assert "no runs yet" in capsys.readouterr().out
+        submit = ["--data", "s3://shop/sessions.parquet", "--spec", "ux_sessions", "--run-key", "first"]
+        assert _run("pipeline", "submit", "--profile", cluster, *submit) == 0
+        double.runs[0].pipeline_spec["root"]["dag"]["tasks"]["mark"] = {}
+        double.logs = {"run-1-mark": "half\n[whole]\n"}
+        capsys.readouterr()
+        assert _run("pipeline", "runs", "--profile", cluster) == 0
+        assert capsys.readouterr().out.split("\n")[1].split() == [
+            "·", "pending", "first", "training", "2026-03-01", "00:00", "UTC", "run-1"
+        ]  # fmt: skip
+        assert _run("pipeline", "logs", "first", "--profile", cluster) == 0
+        assert "[whole]" in capsys.readouterr().out
+        assert _run("pipeline", "logs", "first", "--profile", cluster, "--task", "mark", "--json") == 0
+        assert orjson.loads(capsys.readouterr().out)[0]["log"] == ["half", "[whole]"]
+        assert _run("pipeline", "logs", "first", "--profile", cluster, "--task", "mrak") == 2
+        assert "Tasks: mark" in capsys.readouterr().err
+
+
+def test_tells_of_runs_and_their_tasks_on_this_machine(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = home / "pipelines" / "first"
+    folder.mkdir(parents=True)
+    (folder / "request.json").write_bytes(orjson.dumps({"pipeline": "training", "arguments": {}}))
+    (folder / "log.txt").write_text(
+        "10:00:00.1 - INFO - Executing task 'validate'\n    read 7 rows\n"
+        "10:00:02.1 - INFO - Task 'validate' finished with status SUCCESS\n"
+        "10:00:02.2 - INFO - Executing task 'features'\n    half way\n"
+    )
+    assert _run("pipeline", "runs", "--json") == 0
+    listed = orjson.loads(capsys.readouterr().out)
+    assert [(run["key"], run["pipeline"], run["state"]) for run in listed] == [("first", "training", "FAILED")]
+    assert _run("pipeline", "logs", "first") == 0
+    told = capsys.readouterr().out
+    assert [line.split()[:3] for line in told.splitlines()] == [
+        ["✓", "validate", "succeeded"],
+        ["read", "7", "rows"],
+        ["✗", "features", "failed"],
+        ["half", "way"],
+    ]
+    assert _run("pipeline", "logs", "second") == 2
+    assert "no pipeline run 'second'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["compile", "run", "submit", "schedule", "runs", "logs"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("pipeline", command, "--help") == 0
     assert f"Example: trimtab pipeline {command}" in " ".join(capsys.readouterr().out.split())
