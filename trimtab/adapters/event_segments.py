@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
     ]
 )
 _OLD_MAP = "segments"  # Segments of older versions hold all attributes in one column of maps.
+_DISTINCT = frozenset({"id", "unit", "time", "value", "latency_ms", "probability"})  # A dictionary saves nothing here.
 _TAKEN = frozenset({*SCHEMA.names, _OLD_MAP})
 
 
@@ -82,7 +83,8 @@ def encode(events: Sequence[Event]) -> bytes:
 def encode_table(table: pa.Table) -> bytes:
     """A table of events as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    repeating = [name for name in table.column_names if name not in _DISTINCT]
+    pq.write_table(table, sink, compression="zstd", use_dictionary=repeating)
     return sink.getvalue().to_pybytes()
 
 
@@ -98,7 +100,9 @@ def decode(payload: bytes) -> pa.Table:
     Raises:
         pa.ArrowException: The file is torn.
     """
-    table = pq.ParquetFile(pa.BufferReader(payload)).read()
+    table = pq.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+    if pa.schema(list(table.schema)[: len(SCHEMA)]) == SCHEMA and _OLD_MAP not in table.column_names:
+        return table
     found = {name: table.column(name) for name in table.column_names}
     columns = {field.name: _column(found.pop(field.name, None), field, len(table)) for field in SCHEMA}
     if _OLD_MAP in found:
@@ -126,8 +130,9 @@ def frame(table: pa.Table) -> pd.DataFrame:
 
 def _table(events: Sequence[Event]) -> pa.Table:
     columns = {field.name: pa.array(list(map(attrgetter(field.name), events)), field.type) for field in SCHEMA}
-    for name in sorted({name for event in events for name in event.segments}):
-        columns[name] = pa.array([event.segments.get(name) for event in events], pa.string())
+    attributes = [event.segments for event in events]
+    for name in sorted(set().union(*attributes)):
+        columns[name] = pa.array([values.get(name) for values in attributes], pa.string())
     return pa.table(columns)
 
 

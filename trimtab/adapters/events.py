@@ -7,6 +7,7 @@ Each `append` becomes one segment per experiment and kind. A reader sees a whole
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
@@ -82,8 +83,9 @@ class SegmentEventLog:
 
         def read() -> list[pa.Table]:
             place = self.store.local(folder(experiment, kind))
-            tables = [_decoded(path) for path in sorted(place.glob(f"*{SUFFIX}"))]
-            return [table for table in tables if table is not None]
+            with ThreadPoolExecutor() as pool:
+                tables = pool.map(_decoded, sorted(place.glob(f"*{SUFFIX}")))
+                return [table for table in tables if table is not None]
 
         return frame(merge(settled(read, FileNotFoundError)))
 
