@@ -27,6 +27,9 @@ REQUIRED_ENVIRONMENT = (
     "KFP_ENDPOINT",
 )
 HOME = "/var/lib/trimtab"  # the `cluster` profile's state folder
+RECIPES = f"{HOME}/hpu-recipes"  # where the workers of a study share what Gaudi has compiled
+_RECIPES_MEGABYTES = 1024
+MOST_RETRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,11 @@ class Options:
     Attributes:
         workers: Tuning workers that share one study.
         accelerator: Card of each tuning worker; one card per worker.
+        resource: Extended resource of the card, where it is not the accelerator's usual one (a slice of a card).
         node_selector: Labels of the nodes that tuning workers run on.
         tolerations: Taints that tuning workers put up with.
+        retries: How often a tuning worker that was lost is started again. It goes on with its share of the trials, so
+            that an eviction costs the one trial that was running.
         image: Image of every task.
         worker_image: Image of the tuning workers, where it is another.
         environment_secret: Secret with the `cluster` profile's environment variables; empty for none.
@@ -55,8 +61,10 @@ class Options:
 
     workers: int = 2
     accelerator: Accelerator = "none"
+    resource: str = ""
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
+    retries: int = 0
     image: str = IMAGE
     worker_image: str = ""
     environment_secret: str = ""
@@ -65,6 +73,28 @@ class Options:
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 64:
             raise BadInput(f"workers is {self.workers}; it must be from 1 to 64.")
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise BadInput(f"retries is {self.retries}; it must be from 0 to {MOST_RETRIES}.")
+        if self.resource and self.accelerator == "none":
+            raise BadInput(
+                f"resource '{self.resource}' is given without an accelerator.",
+                remedy="Add --accelerator nvidia or gaudi.",
+            )
+
+    @property
+    def card(self) -> str:
+        """Extended resource of each tuning worker's card; empty for none."""
+        return self.resource or RESOURCES.get(self.accelerator, "")
+
+    @property
+    def worker_environment(self) -> dict[str, str]:
+        """What the card's software is told."""
+        if self.accelerator != "gaudi":
+            return {}
+        told = {"PT_HPU_LAZY_MODE": "0"}  # eager with torch.compile; lazy mode is on its way out
+        if self.volume_claim:  # folder, whether to empty it at the start, size in MB
+            told["PT_HPU_RECIPE_CACHE_CONFIG"] = f"{RECIPES},False,{_RECIPES_MEGABYTES}"
+        return told
 
 
 def parse_accelerator(name: str) -> Accelerator:

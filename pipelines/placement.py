@@ -1,9 +1,9 @@
-"""Where a pipeline's tasks run on a cluster. None of it has an effect on a laptop."""
+"""Where a pipeline's tasks run on a cluster. But for retries, none of it has an effect on a laptop."""
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from pipelines.options import HOME, REQUIRED_ENVIRONMENT, RESOURCES, Options
+from pipelines.options import HOME, REQUIRED_ENVIRONMENT, Options
 
 
 def place(task: PipelineTask, options: Options) -> PipelineTask:
@@ -21,10 +21,12 @@ def place_worker(task: PipelineTask, options: Options) -> PipelineTask:
     place(task, options)
     if options.worker_image:
         task.set_container_image(options.worker_image)
-    if options.accelerator in RESOURCES:
-        task.set_accelerator_type(RESOURCES[options.accelerator]).set_accelerator_limit(1)
-    if options.accelerator == "gaudi":
-        task.set_env_variable("PT_HPU_LAZY_MODE", "0")  # eager with torch.compile; lazy mode is on its way out
+    if options.card:
+        task.set_accelerator_type(options.card).set_accelerator_limit(1)
+    for name, value in options.worker_environment.items():
+        task.set_env_variable(name, value)
+    if options.retries:
+        task.set_retry(options.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
     for key, value in options.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in options.tolerations:

@@ -28,7 +28,10 @@ CASES = {
         accelerator="gaudi",
         node_selector={"habana.ai/device.name": "gaudi3", "pool": "training"},
         tolerations=(Toleration("dedicated", "gaudi", "NoExecute"),),
-        worker_image="trimtab/trainer-gaudi-python:1.24",
+        retries=3,
+        worker_image="trimtab/gaudi-python:1.24",
+        environment_secret="trimtab-environment",
+        volume_claim="trimtab-home",
     ),
 }
 

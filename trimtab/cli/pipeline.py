@@ -60,6 +60,9 @@ def compile_(
     accelerator: Annotated[
         str, typer.Option("--accelerator", help="Card of each tuning worker: none, nvidia or gaudi.")
     ] = "none",
+    resource: Annotated[
+        str, typer.Option("--resource", help="Extended resource of the card, where it is another than usual.")
+    ] = "",
     node_selector: Annotated[
         list[str] | None, typer.Option("--node-selector", metavar="KEY=VALUE", help="Nodes of the tuning workers.")
     ] = None,
@@ -67,6 +70,9 @@ def compile_(
         list[str] | None,
         typer.Option("--toleration", metavar="KEY[=VALUE]:EFFECT", help="Taints that tuning workers put up with."),
     ] = None,
+    retries: Annotated[
+        int, typer.Option("--retries", help="How often a tuning worker that was lost is started again.")
+    ] = 0,
     image: Annotated[str, typer.Option("--image", help="Image of every task.")] = "",
     worker_image: Annotated[str, typer.Option("--worker-image", help="Image of the tuning workers.")] = "",
     environment_secret: Annotated[
@@ -81,6 +87,8 @@ def compile_(
     chosen = options.Options(
         workers=workers,
         accelerator=options.parse_accelerator(accelerator),
+        resource=resource,
+        retries=retries,
         node_selector=options.parse_node_selector(node_selector or []),
         tolerations=tuple(options.parse_toleration(text) for text in toleration or []),
         image=image or options.IMAGE,

@@ -54,6 +54,37 @@ def test_workers_and_cards_are_fixed_when_compiled(tmp_path: Path) -> None:
     assert "nvidia" not in text
 
 
+def test_a_lost_worker_is_started_again_and_no_other_task_is(tmp_path: Path) -> None:
+    pipeline = _compiled(tmp_path, Options(retries=3))[0]
+    retried = {
+        name: task["retryPolicy"]["maxRetryCount"]
+        for dag in (pipeline["root"], *pipeline["components"].values())  # type: ignore[attr-defined]
+        for name, task in dag.get("dag", {}).get("tasks", {}).items()
+        if "retryPolicy" in task
+    }
+    assert retried == {"tune": 3}
+
+
+def test_workers_on_gaudi_share_its_recipes_where_they_share_a_volume() -> None:
+    assert Options(accelerator="gaudi").worker_environment == {"PT_HPU_LAZY_MODE": "0"}
+    told = Options(accelerator="gaudi", volume_claim="home").worker_environment
+    assert told["PT_HPU_RECIPE_CACHE_CONFIG"] == "/var/lib/trimtab/hpu-recipes,False,1024"
+    assert Options(accelerator="nvidia", volume_claim="home").worker_environment == {}
+
+
+def test_a_slice_of_a_card_has_a_resource_of_its_own(tmp_path: Path) -> None:
+    text = yaml.safe_dump_all(_compiled(tmp_path, Options(accelerator="nvidia", resource="nvidia.com/mig-1g.10gb")))
+    assert "resourceType: nvidia.com/mig-1g.10gb" in text
+    with pytest.raises(BadInput, match="without an accelerator"):
+        Options(resource="nvidia.com/mig-1g.10gb")
+
+
+@pytest.mark.parametrize("retries", [-1, 11])
+def test_refuses_too_few_and_too_many_retries(retries: int) -> None:
+    with pytest.raises(BadInput, match=str(retries)):
+        Options(retries=retries)
+
+
 def test_nodes_and_taints_concern_the_tuning_workers_alone(tmp_path: Path) -> None:
     options = Options(node_selector={"pool": "cards"}, tolerations=(Toleration("card", "", "NoSchedule"),))
     platform = _compiled(tmp_path, options)[1]
