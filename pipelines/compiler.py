@@ -13,9 +13,14 @@ with warnings.catch_warnings():
 
 from pipelines.monitoring import monitoring
 from pipelines.options import Options
+from pipelines.scoring import scoring
 from pipelines.training import training
 
-PIPELINES: dict[str, Callable[[Options], Any]] = {"training": training, "monitoring": monitoring}
+PIPELINES: dict[str, Callable[[Options], Any]] = {
+    "training": training,
+    "monitoring": monitoring,
+    "scoring": scoring,
+}
 
 
 def compile_pipeline(name: str, options: Options, out: Path) -> Path:

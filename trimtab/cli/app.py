@@ -21,6 +21,7 @@ GROUPS = (
     "pipeline",
     "features",
     "serve",
+    "score",
     "models",
     "events",
 )

@@ -68,9 +68,7 @@ def coerce(
     defects: list[Defect] = []
     wanted = {name: column for name, column in spec.columns.items() if not isinstance(column, IgnoredColumn)}
     for done, (name, column) in enumerate(wanted.items(), start=1):
-        numeric = isinstance(column, AttributeColumn) and column.kind == "numeric"
-        reader = _read_number if numeric else _READERS.get(type(column), _read_text)
-        series, defect = reader(table, name, spec)
+        series, defect = read_column(table, name, spec)
         if series.isna().all() and defect is None:
             raise BadInput(
                 f"column '{name}' of '{table.path}' has no value in any of the {len(series):,} rows.",
@@ -82,6 +80,21 @@ def coerce(
             defects.append(defect)
         progress(done, len(wanted))
     return pd.DataFrame(columns), defects
+
+
+def read_column(table: Table, name: str, spec: DatasetSpec) -> Cells:
+    """Read one column as its type, whatever share of it can be read.
+
+    Returns:
+        The values, missing where a cell cannot be read, and the cells that cannot; None where all can.
+
+    Raises:
+        BadInput: The column is unusable as a whole.
+    """
+    column = spec.columns[name]
+    numeric = isinstance(column, AttributeColumn) and column.kind == "numeric"
+    reader = _read_number if numeric else _READERS.get(type(column), _read_text)
+    return reader(table, name, spec)
 
 
 def _require_mostly_readable(defect: Defect, series: pd.Series, table: Table, column: Column, key: bytes) -> None:
