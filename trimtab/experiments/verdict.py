@@ -58,7 +58,7 @@ def decide(
         business: What the effect is worth.
     """
     rules = policy or Policy()
-    health = _health(problems)
+    health = health_line(problems)
     if primary is None:
         missing = Criterion("primary", "data in both arms", "no data", "open", "There are no data to judge.")
         return Verdict("hold", tuple(problems) or (missing.reason,), (health, missing))
@@ -79,7 +79,12 @@ def decide(
     return Verdict("ship", tuple(line.reason for line in judged), matrix)
 
 
-def _health(problems: Sequence[str]) -> Criterion:
+def health_line(problems: Sequence[str]) -> Criterion:
+    """The first line of the matrix.
+
+    Args:
+        problems: Health problems, one sentence each.
+    """
     count = len(problems)
     actual = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
     reason = " ".join(problems) or "The data pass every validity check."

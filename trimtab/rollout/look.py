@@ -27,6 +27,7 @@ from trimtab.experiments.effects import Comparison
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.sequential import SequentialResult, analyse
 from trimtab.experiments.spec import ExperimentSpec
+from trimtab.experiments.verdict import health_line
 from trimtab.rollout.calibration import calibration
 from trimtab.rollout.plan import CONTROL, TREATMENT, RolloutPlan
 from trimtab.rollout.state import RecordedLook, RolloutState, experiment_of
@@ -145,7 +146,7 @@ def judge_look(
         last=last or tests.information >= plan.planned_units,
         decision=decision,
         reasons=reasons,
-        criteria=(_health(problems), *matrix),
+        criteria=(health_line(problems), *matrix),
         problems=problems,
     )
 
@@ -336,8 +337,3 @@ def _without_data(state: RolloutState, material: Material, now: datetime) -> Loo
         reasons=(line.reason,),
         criteria=(line,),
     )
-
-
-def _health(problems: Sequence[str]) -> Criterion:
-    reason = " ".join(problems) or "The data pass every validity check."
-    return Criterion("health", "no problem", f"{len(problems) or 'no'} found", "fail" if problems else "pass", reason)

@@ -154,7 +154,7 @@ def summarise(plan: RolloutPlan, rollouts: Sequence[SimulatedRollout]) -> Simula
         rollouts: At least one.
     """
     runs, treated = len(rollouts), np.array([one.treated for one in rollouts], dtype=float)
-    ends = {}
+    ends: dict[str, Ends] = {}
     for status in sorted(TERMINAL):
         count = sum(one.status == status for one in rollouts)
         ends[status] = Ends(count, Interval(count / runs, *wilson_interval(Proportion(count, runs))))
