@@ -128,14 +128,15 @@ def readme(metadata: dict[str, Any], introduction: str, documented: list[Value])
     lines += ["Written from `values.yaml`; `make golden` writes it anew.", ""]
     section = None
     for value in documented:
-        if isinstance(value.default, dict) and not value.schema:
+        group = isinstance(value.default, dict) and not value.schema
+        if group and not value.text:
             continue
         if value.section != section:
             section = value.section
             lines += [*([f"### {section}", ""] if section else []), "| value | default | meaning |", "|---|---|---|"]
-        default = json.dumps(value.default, ensure_ascii=False)
+        default = "" if group else f"`{json.dumps(value.default, ensure_ascii=False)}`"
         text = value.text.replace("|", "\\|")
-        lines.append(f"| `{'.'.join(value.path)}` | `{default}` | {text} |")
+        lines.append(f"| `{'.'.join(value.path)}` | {default} | {text} |")
     return _spaced("\n".join(lines)) + "\n"
 
 

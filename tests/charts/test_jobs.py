@@ -1,12 +1,14 @@
 """What runs by schedule: the commands are the command line's own, parsed by it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from tests.charts.rendering import Object, containers, find, render, shape
+from tests.charts.rendering import Object, containers, find, pod_specs, render, shape
 from trimtab.cli.app import commands
+from trimtab.rollout.plan import load_plan
 
 
 def _parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
@@ -119,3 +121,53 @@ def test_pools_are_equals() -> None:
         found = _commands(find(render({"schedules": {"nightly": schedule}}), "Job", "-nightly"))
         accelerators[pool] = found["Job trimtab-schedule-nightly / compile"][1]["accelerator"]
     assert accelerators == {"cpu": "none", "nvidia": "nvidia", "gaudi": "gaudi"}
+
+
+def test_the_event_log_is_compacted_unless_nobody_wants_it() -> None:
+    [(name, _)] = _commands(find(render(), "CronJob", "-compact-events")).values()
+    assert name == "events compact"
+    assert not find(render({"compaction": {"cron": ""}}), "CronJob")
+
+
+def test_a_rollout_is_driven_by_the_plan_that_its_values_hold(tmp_path: Path) -> None:
+    objects = render(shape("rollout"))
+    [job] = [one for one in find(objects, "Job") if "-rollout-" in one["metadata"]["name"]]
+    [(name, parameters)] = _commands([job]).values()
+    assert name == "rollout start"
+    assert parameters["every"] == 30
+    [config] = find(objects, "ConfigMap", job["metadata"]["name"])
+    (tmp_path / "plan.yaml").write_text(config["data"]["plan.yaml"])
+    assert load_plan(str(tmp_path / "plan.yaml")).name == "network-against-logistic"
+    mounts = {mount["mountPath"] for mount in job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
+    assert parameters["plan"] in {f"{mount}/plan.yaml" for mount in mounts}
+
+
+def test_a_changed_plan_is_another_job() -> None:
+    values = shape("rollout")
+    first = {one["metadata"]["name"] for one in find(render(values), "Job")}
+    values["rollouts"]["network-against-logistic"]["plan"]["planned_units"] = 40_000
+    assert first.isdisjoint({one["metadata"]["name"] for one in find(render(values), "Job")})
+
+
+def test_whoever_drives_rollouts_writes_routes_where_the_router_reads() -> None:
+    objects = render(shape("rollout"))
+    [router] = find(objects, "Deployment", "-router")
+    spec = router["spec"]["template"]["spec"]
+    assert "--routes=/var/lib/trimtab/routes" in spec["containers"][0]["args"]
+    homes = [
+        next(one for one in each["volumes"] if one["name"] == "home")
+        for _, each in pod_specs(objects)
+        if any(one["name"] == "home" for one in each["volumes"])
+    ]
+    assert all(one["persistentVolumeClaim"]["claimName"] == "trimtab-home" for one in homes)
+
+
+def test_bad_input_is_not_tried_again(objects: list[Object]) -> None:
+    jobs = [one["spec"] for one in find(objects, "Job")] + [
+        one["spec"]["jobTemplate"]["spec"] for one in find(objects, "CronJob")
+    ]
+    for job in jobs:
+        command = job["template"]["spec"]["containers"][0]
+        if command["command"] == ["trimtab"]:
+            [codes] = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+            assert codes == {"containerName": command["name"], "operator": "In", "values": [2]}

@@ -97,9 +97,9 @@ def test_the_controller_reaches_the_api_server_and_nobody_reaches_it() -> None:
     ]
 
 
-def test_named_callers_are_the_only_ones_but_for_metrics_and_the_release_s_own_test() -> None:
+def test_named_callers_are_the_only_ones_but_for_metrics_and_the_release_s_own() -> None:
     policy = _policy(render(shape("air-gapped")), "router")
-    assert _components(policy["ingress"], "from") == {"helm-test"}
+    assert _components(policy["ingress"], "from") == {"helm-test", "rollout"}
     named = {
         peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
         for rule in policy["ingress"]

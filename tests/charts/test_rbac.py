@@ -1,5 +1,10 @@
 """Who may do what at the API server: as little as the work needs, and nothing by wildcard."""
 
+import re
+from pathlib import Path
+
+import pytest
+
 from tests.charts.rendering import NAMESPACE, Object, find, render, shape
 
 
@@ -40,6 +45,21 @@ def test_the_lease_goes_with_the_election() -> None:
 def test_arms_live_where_the_values_say() -> None:
     [role] = find(render(shape("bring-your-own")), "Role", "-arms")
     assert role["metadata"]["namespace"] == "shop-models"
+
+
+@pytest.mark.parametrize(("mode", "other"), [("Standard", "deployments"), ("Knative", "revisions")])
+def test_arms_are_made_with_the_rights_that_the_guide_names(mode: str, other: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "kserve.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)`[^|]*\| `(\w+)` \| ([\w, ]+) \|$", guide, re.MULTILINE)
+    documented = {resource: (group, set(verbs.split(", "))) for group, resource, verbs in rows}
+    [role] = find(render({"serving": {"mode": mode}}), "Role", "-arms")
+    granted = {rule["resources"][0]: (rule["apiGroups"][0], set(rule["verbs"])) for rule in role["rules"]}
+    assert granted == {name: documented[name] for name in ("inferenceservices", other)}
+
+
+def test_arms_belong_to_whoever_drives_rollouts() -> None:
+    [binding] = find(render(shape("rollout")), "RoleBinding", "-arms")
+    assert [one["name"] for one in binding["subjects"]] == ["trimtab-rollouts"]
 
 
 def test_kubeflow_is_asked_only_for_what_launching_needs() -> None:

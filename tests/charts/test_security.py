@@ -1,5 +1,7 @@
 """Pod Security "restricted" for every container of every shape, and no Secret's content in a manifest."""
 
+import re
+
 from tests.charts.rendering import Object, containers, find, pod_specs, render, shape
 
 
@@ -27,9 +29,9 @@ def test_every_container_asks_for_resources_and_has_a_memory_limit(objects: list
         assert "memory" in container["resources"]["limits"], where
 
 
-def test_only_the_controller_has_a_token_for_the_api_server(objects: list[Object]) -> None:
+def test_only_who_drives_rollouts_has_a_token_for_the_api_server(objects: list[Object]) -> None:
     with_token = {where for where, spec in pod_specs(objects) if spec["automountServiceAccountToken"]}
-    assert with_token <= {"Deployment trimtab-controller"}
+    assert all(re.match("Deployment trimtab-controller|Job trimtab-rollout-", where) for where in with_token)
     for account in find(objects, "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
 

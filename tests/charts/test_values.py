@@ -78,6 +78,7 @@ def test_the_schema_names_the_value(values: dict[str, Any], named: str) -> None:
          "gateway.httpRoute.enabled and gateway.ingress.enabled"),
         ({"controller": {"replicas": 2, "leaderElection": {"enabled": False}}},
          "controller.leaderElection.enabled is false"),
+        ({"rollouts": {"v4": {"plan": {"name": "v4"}}}}, "router.routesFrom"),
         ({"accelerators": {"hugepages": {"enabled": True}}}, "accelerators.hugepages.namespace"),
         ({"accelerators": {"hugepages": {"enabled": True, "namespace": "shop"}}}, "accelerators.hugepages.namespace"),
         ({"monitors": {"daily": {"cron": "0 0 * * *", "data": "d", "spec": "s", "snapshot": "x", "pool": "tpu"}}},

@@ -118,4 +118,4 @@ def test_values_of_one_s_own_reach_the_pod() -> None:
 def test_what_is_switched_off_leaves_nothing_behind(component: str) -> None:
     objects = render({component: {"enabled": False}})
     left = [one for one in objects if one["metadata"]["labels"]["app.kubernetes.io/component"] == component]
-    assert {one["kind"] for one in left} <= {"ConfigMap"}
+    assert {one["kind"] for one in left} <= {"ConfigMap"}  # the routes, which outlive both

@@ -1,5 +1,15 @@
 {{/* Scheduled commands: a pod that runs `trimtab` once, and the compilation of a pipeline before it. */}}
 
+{{/* container: bad input (exit code 2) ends the Job at once, an evicted pod does not count as a try. */}}
+{{- define "trimtab.podFailurePolicy" -}}
+podFailurePolicy:
+  rules:
+    - action: FailJob
+      onExitCodes: {containerName: {{ .container }}, operator: In, values: [2]}
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+{{- end -}}
+
 {{/* The pool of a schedule, with what it leaves out. */}}
 {{- define "trimtab.pool" -}}
 {{- $pool := index .root.Values.accelerators.pools (default "cpu" .name) -}}
@@ -101,6 +111,7 @@ spec:
   jobTemplate:
     spec:
       backoffLimit: 3
+      {{- include "trimtab.podFailurePolicy" (dict "container" "command") | nindent 6 }}
       activeDeadlineSeconds: {{ .root.Values.jobs.activeDeadlineSeconds }}
       ttlSecondsAfterFinished: 604800
       template:

@@ -134,6 +134,9 @@ annotations:
 {{- fail "accelerators.hugepages.namespace must be a namespace of the Gaudi pool alone: every container in it gets huge pages." -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.rollouts (ne .Values.router.routesFrom "home") -}}
+{{- fail "rollouts need router.routesFrom to be 'home': the Jobs that drive them write routes to the shared volume." -}}
+{{- end -}}
 {{- $pools := .Values.accelerators.pools -}}
 {{- range $kind := list "schedules" "monitors" -}}
 {{- range $name, $one := index $.Values $kind -}}
