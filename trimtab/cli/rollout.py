@@ -14,7 +14,7 @@ from trimtab.errors import BadInput, Unavailable
 
 _START = (
     "Examples: trimtab rollout start examples/rollout/better.yaml; with simulated users: trimtab rollout start "
-    "examples/rollout/better.yaml --world .trimtab/data/simulated-80000-7/world --users 40000\n\n"
+    "examples/rollout/better.yaml --world .trimtab/data/simulated-80000-7 --users 40000\n\n"
 )
 _FLUSH_SECONDS = 1.5  # The router brings what it logs to the log within a second.
 
@@ -60,13 +60,19 @@ def start(
 
     ports = runtime.load(profile)
     wanted = load_plan(plan)
+    config = rollout_visits.Config(world, spec, users=users, seed=seed)
+    traffic = rollout_visits.users(config, ports) if world else None
     rollout.start(wanted, ports)
-    visits = rollout_visits.Config(world, spec, users=users, batch=batch, seed=seed) if world else None
     with ports.rollouts.driving(wanted.name), _serving(ports) as url:
-        drive = _drive(wanted, ports, url=url, visits=visits, every=every)
-        for result, came in drive:
+        coming = (
+            iter(())
+            if traffic is None
+            else rollout_visits.visits(traffic, ports, url=url, model=wanted.model, batch=batch)
+        )
+        pause = every if traffic is None else _FLUSH_SECONDS
+        for result, came in _drive(wanted, ports, coming=coming, pause=pause):
             if not as_json:
-                console.err.print(decision_line(result, came), highlight=False)
+                console.err.print(decision_line(result, came), highlight=False, soft_wrap=True)
     found = rollout.status(wanted.name, ports)
     console.emit(found, as_json=as_json, render=lambda: console.out.print(status_view(found)))
 
@@ -197,11 +203,10 @@ def _serving(ports: Any) -> Iterator[str]:
             ports.deployer.close()
 
 
-def _drive(plan: Any, ports: Any, *, url: str, visits: Any, every: float) -> Iterator[tuple[Any, Any]]:
+def _drive(plan: Any, ports: Any, *, coming: Iterator[Any], pause: float) -> Iterator[tuple[Any, Any]]:
     """One step after the other until the rollout has ended and is drained; simulated users come in between."""
-    from trimtab.steps import rollout, rollout_visits
+    from trimtab.steps import rollout
 
-    coming = rollout_visits.visits(visits, ports, url=url, model=plan.model) if visits else iter(())
     settled: datetime | None = None
     while True:
         result = rollout.run(rollout.Config(plan.name, known_until=settled), ports)
@@ -215,7 +220,7 @@ def _drive(plan: Any, ports: Any, *, url: str, visits: Any, every: float) -> Ite
         if came is not None:
             # Nothing more can come of these users, so their windows need not be waited for.
             settled = datetime.now(UTC) + timedelta(hours=plan.window_hours)
-        time.sleep(_FLUSH_SECONDS if visits else every)
+        time.sleep(pause)
 
 
 def _await_phase(since: datetime) -> None:

@@ -28,14 +28,12 @@ class Config:
         world: Folder of the simulated world.
         spec: Dataset spec of its sessions.
         users: How many users come.
-        batch: Users between two reports.
         seed: Seed of visits and outcomes.
     """
 
     world: str
     spec: str
     users: int = 30_000
-    batch: int = 1_000
     seed: int = 7
 
 
@@ -58,25 +56,38 @@ class Came:
     latency_p99_ms: float
 
 
-def visits(config: Config, ports: Ports, *, url: str, model: str) -> Iterator[Came]:
-    """Send users batch by batch; each batch is sent when the next item is asked for.
+def users(config: Config, ports: Ports) -> Traffic:
+    """The users who are to come.
 
     Args:
         config: The configuration.
-        ports: Uses `app` and `home`.
-        url: The router.
-        model: The model's name at the router.
+        ports: Uses `home`, for the key of the pseudonyms.
 
     Raises:
-        Unavailable: The router does not answer.
-        BadInput: The world is absent, or the router refuses a request.
+        BadInput: The folder holds no world, or the spec is wrong.
     """
     rng = np.random.default_rng([config.seed, _STREAM])
     world = World.load(Path(config.world))
-    traffic = world_traffic(world, load_spec(config.spec), users=config.users, key=load_key(ports.home), rng=rng)
+    return world_traffic(world, load_spec(config.spec), users=config.users, key=load_key(ports.home), rng=rng)
+
+
+def visits(traffic: Traffic, ports: Ports, *, url: str, model: str, batch: int) -> Iterator[Came]:
+    """Send users batch by batch; each batch is sent when the next item is asked for.
+
+    Args:
+        traffic: The users.
+        ports: Uses `app`.
+        url: The router.
+        model: The model's name at the router.
+        batch: Users between two reports.
+
+    Raises:
+        Unavailable: The router does not answer.
+        BadInput: The router refuses a request.
+    """
     act = np.zeros(len(traffic.units), dtype=bool)
-    for start in range(0, len(act), config.batch):
-        rows = np.arange(start, min(start + config.batch, len(act)))
+    for start in range(0, len(act), batch):
+        rows = np.arange(start, min(start + batch, len(act)))
         answers = ports.app.visit(url, model, [traffic.units[row] for row in rows], traffic.instances.iloc[rows])
         act[rows] = answers.act
         happened = traffic.outcomes(act)
