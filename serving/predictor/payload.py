@@ -130,11 +130,11 @@ class RequestReader:
             if len(columns[name]) != rows:
                 raise BadInput(f"column '{name}' has {len(columns[name])} values where others have {rows}.")
         numeric = np.empty((rows, len(self._names)), dtype=np.float32)
-        for position, name in enumerate(self._given):
-            numeric[:, position] = _numbers(name, columns[name])
+        if self._given:
+            numeric[:, : len(self._given)] = _numbers(self._given, columns)
         numeric[:, len(self._given) :] = self._new_unit
         if carries:
-            self.fill(numeric, np.column_stack([_numbers(name, columns[name]) for name in self._inputs.history]))
+            self.fill(numeric, _numbers(self._inputs.history, columns))
         texts = [_values(columns[name]) for name in self._inputs.categorical]
         codes = self._codes(list(zip(*texts, strict=True))) if texts else np.empty((rows, 0), dtype=np.int64)
         nothing: tuple[None, ...] = (None,) * rows
@@ -209,10 +209,18 @@ def _table(rows: Sequence[Sequence[object]], names: Sequence[str]) -> Floats:
         raise BadInput("the request holds a number that is too large.") from error
 
 
-def _numbers(name: str, values: Column) -> Floats:
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        return _table([(value,) for value in _values(values)], (name,))[:, 0]
-    return _single(values.astype(np.float64, copy=False)[:, None], (name,))[:, 0]
+def _numbers(names: Sequence[str], columns: Mapping[str, Column]) -> Floats:
+    """Numbers of columns, [rows, names]."""
+    found = [columns[name] for name in names]
+    if all(isinstance(column, list) for column in found):
+        return _table(list(zip(*found, strict=True)), names)
+    arrays = [
+        column
+        if isinstance(column, np.ndarray) and column.dtype.kind in "fiub"
+        else _table([(value,) for value in _values(column)], (name,))[:, 0]
+        for name, column in zip(names, found, strict=True)
+    ]
+    return _single(np.stack(arrays, axis=1).astype(np.float64, copy=False), names)
 
 
 def _single(numbers: np.ndarray, names: Sequence[str]) -> Floats:

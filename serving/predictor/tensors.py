@@ -6,6 +6,7 @@ value becomes a Python object.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,11 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
 }
 _KINDS: Final = (*DTYPES, "BYTES")
+# Types of JSON values that a tensor of a kind may hold.
+_ELEMENTS: Final = {
+    kind: frozenset({NoneType, bool, *((int,) if "INT" in kind else (int, float) if "FP" in kind else ())})
+    for kind in DTYPES
+} | {"BYTES": frozenset({NoneType, bool, str, int, float})}
 _LENGTH = 4  # bytes before each element of a BYTES tensor that hold its length
 
 
@@ -96,19 +102,18 @@ def from_json(name: str, datatype: str, rows: int, data: object) -> Column:
         raise BadInput(f"tensor '{name}' has no list 'data'.")
     if datatype == "FP16":
         raise BadInput(f"tensor '{name}' is FP16, which JSON cannot hold.", remedy="Send FP32, or send it in binary.")
-    values = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in data]
-    if len(values) != rows:
-        raise BadInput(f"tensor '{name}' has shape [{rows}] but {len(values)} values.")
-    wanted: tuple[type, ...] = (int,) if "INT" in datatype else (int, float)
-    if datatype in ("BOOL", "BYTES"):
-        wanted = (bool,) if datatype == "BOOL" else (str, int, float)
-    allowed = {*wanted, type(None), bool}
-    if not allowed.issuperset(map(type, values)):
-        wrong = next(value for value in values if type(value) not in allowed)
+    kinds = set(map(type, data))
+    if list in kinds:
+        data = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in data]
+        kinds = set(map(type, data))
+    if len(data) != rows:
+        raise BadInput(f"tensor '{name}' has shape [{rows}] but {len(data)} values.")
+    if not kinds <= _ELEMENTS[datatype]:
+        wrong = next(value for value in data if type(value) not in _ELEMENTS[datatype])
         raise BadInput(
             f"tensor '{name}' of {datatype} holds {wrong!r:.40}.", remedy="Send null where a value is unknown."
         )
-    return values
+    return data
 
 
 def text(name: str, value: object) -> object:
