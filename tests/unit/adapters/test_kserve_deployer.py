@@ -10,7 +10,7 @@ from trimtab.adapters.kserve import KserveArmDeployer
 from trimtab.errors import BadInput, Unavailable
 from trimtab.profile import KserveDeployer
 from trimtab.testing.kserve_double import KserveDouble, PaperNode
-from trimtab.testing.kubernetes_double import KubernetesDouble, kubernetes_double
+from trimtab.testing.kubernetes_double import Answer, Body, KubernetesDouble, kubernetes_double
 from trimtab.types import Endpoint, ModelVersion
 
 KEY = ("inferenceservices", "default", "shop-control")
@@ -110,11 +110,16 @@ def test_a_failure_of_the_version_before_is_not_this_ones(cluster: KubernetesDou
     arms = deployer(cluster, tmp_path)
     arms.deploy(version(3), arm="control")
     failure = {"reason": "ModelLoadFailed", "message": "no model", "exitCode": 2}
-    cluster.objects[KEY]["status"]["modelStatus"] = {
-        "transitionStatus": "BlockedByFailedLoad",
-        "lastFailureInfo": failure,
-    }
-    cluster.objects[KEY]["status"]["conditions"] = []
+    respond = cluster.respond
+
+    def linger(method: str, path: str, query: dict[str, str], body: Body) -> Answer:
+        answer = respond(method, path, query, body)
+        if method == "PUT":
+            status = cluster.objects[KEY]["status"]
+            status["modelStatus"] = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure}
+        return answer
+
+    cluster.respond = linger  # type: ignore[method-assign]
     assert arms.deploy(version(4), arm="control").version == 4
 
 
