@@ -3,20 +3,22 @@
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from serving.router import metrics
 from serving.router.admin import Admin
+from serving.router.arms import Protocol
 from serving.router.guard import Guard
 from serving.router.http import Headers, Refused, Reply, header, reply_error, reply_json
 from serving.router.outcomes import read_outcomes
 from serving.router.predict import Predictions
-from serving.router.table import RouteTable
+from serving.router.table import ModelRoute, RouteTable
 from trimtab.errors import NotFound, TrimtabError
 from trimtab.ports import EventWriter
 
 _log = logging.getLogger("trimtab.router")
 
+R = TypeVar("R")
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -58,15 +60,25 @@ class RouterApp:
         """Answer a request."""
         if scope["type"] != "http":
             return
-        try:
-            reply = await self._answer(scope, receive)
-        except TrimtabError as error:
-            reply = reply_error(error)
-        except Exception:
-            _log.exception("a request failed for a reason of the router's own")
-            reply = reply_json({"error": "the router failed; its log says why."}, status=500)
+        reply = await _mapped(self._answer(scope, receive))
         if reply is not None:
             await _send(reply, send)
+
+    def entry(self, path: bytes) -> tuple[ModelRoute, Protocol] | None:
+        """The route of a prediction's path, as it stands in the request; None for any other."""
+        return self._table.by_raw_path.get(path)
+
+    async def respond(self, entry: tuple[ModelRoute, Protocol], headers: Headers, body: bytes) -> Reply:
+        """Answer a prediction whose body is at hand.
+
+        Args:
+            entry: From `entry`.
+            headers: The request's headers, names in lower case.
+            body: Its body.
+        """
+        if len(body) > self._max_body_bytes:
+            return reply_error(_too_large(self._max_body_bytes))
+        return await _mapped(self._predictions.answer(*entry, headers, body))
 
     async def _answer(self, scope: Message, receive: Receive) -> Reply | None:
         """The reply; None where the caller has gone."""
@@ -133,6 +145,21 @@ class RouterApp:
         raise NotFound(f"there is no {path}.", remedy=_known(self._table))
 
 
+async def _mapped(answering: Awaitable[R]) -> R | Reply:
+    """A reply, or the one that an error maps to."""
+    try:
+        return await answering
+    except TrimtabError as error:
+        return reply_error(error)
+    except Exception:
+        _log.exception("a request failed for a reason of the router's own")
+        return reply_json({"error": "the router failed; its log says why."}, status=500)
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"the body is larger than {limit} bytes.", remedy="Send less at once.")
+
+
 async def read_body(headers: Headers, receive: Receive, *, limit: int) -> bytes | None:
     """A request's body; None where its sender has gone.
 
@@ -160,7 +187,7 @@ async def read_body(headers: Headers, receive: Receive, *, limit: int) -> bytes 
         elif size > _DISCARDED_BYTES:
             break
     if size > limit:
-        raise Refused(413, f"the body is larger than {limit} bytes.", remedy="Send less at once.")
+        raise _too_large(limit)
     pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

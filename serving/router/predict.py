@@ -8,7 +8,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple
@@ -269,6 +269,8 @@ def _merged(request: Request, parts: Sequence[Part]) -> Reply:
 def _explanation(request: Request, parts: Sequence[Part]) -> Headers:
     """Headers that say which arm and version answered, in whose place, and why."""
     names = request.model.header_names
+    if len(parts) == 1 and len(parts[0].placed) == 1 and not parts[0].served.failure:
+        return _usual(names, request, parts[0])
     placed = [one for part in parts for one in part.placed]
     enrolled = any(one.enrolled for one in placed)
     found = [
@@ -283,6 +285,18 @@ def _explanation(request: Request, parts: Sequence[Part]) -> Headers:
         found.append((b"x-trimtab-served-by", _listed([names[part.served.arm] for part in failed])))
         found.append((b"x-trimtab-fallback", _listed([part.served.failure.encode() for part in failed])))
     return found
+
+
+def _usual(names: Mapping[str, bytes], request: Request, part: Part) -> Headers:
+    """`_explanation` of one unit that was answered by its own arm, which is nearly all there is to explain."""
+    one = part.placed[0]
+    found = [
+        (b"x-trimtab-arm", names[part.arm.name]),
+        (b"x-trimtab-version", part.served.version.encode()),
+        (b"x-trimtab-experiment", names[request.model.route.experiment] if one.enrolled else b""),
+        (b"x-trimtab-request-id", request.id.encode()),
+    ]
+    return found if one.unit else [*found, (b"x-trimtab-unit", b"absent")]
 
 
 def _listed(values: Sequence[bytes]) -> bytes:

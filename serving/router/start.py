@@ -17,6 +17,7 @@ from serving.router.admin import Admin
 from serving.router.app import MAX_BODY_BYTES, RouterApp
 from serving.router.guard import Guard, environment_guard
 from serving.router.predict import Predictions
+from serving.router.protocol import RouterProtocol
 from serving.router.shadow import Shadow
 from serving.router.table import RouteTable
 from trimtab import runtime
@@ -118,7 +119,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=RouterProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

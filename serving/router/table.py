@@ -126,6 +126,7 @@ class RouteTable:
         self._upstreams: dict[str, Upstream] = {}
         self._read = False
         self.by_path: dict[str, tuple[ModelRoute, Protocol]] = {}
+        self.by_raw_path: dict[bytes, tuple[ModelRoute, Protocol]] = {}  # by what a request line says
 
     @property
     def ready(self) -> bool:
@@ -161,9 +162,10 @@ class RouteTable:
             self._index()
 
     async def watch(self, *, seconds: float = POLL_SECONDS) -> None:
-        """Refresh until cancelled."""
+        """Refresh, and publish what was counted, until cancelled."""
         while True:
             await asyncio.sleep(seconds)
+            metrics.publish()
             try:
                 self.refresh()
             except (OSError, TrimtabError) as error:
@@ -213,6 +215,7 @@ class RouteTable:
             paths[f"/v1/models/{name}:predict"] = (route, "v1")
             paths[f"/v2/models/{name}/infer"] = (route, "v2")
         self.by_path = paths
+        self.by_raw_path = {quote(path, safe="/:").encode(): entry for path, entry in paths.items()}
         used = {server.target.url for route in self.models.values() for server in route.servers.values()}
         for url in self._upstreams.keys() - used:
             self._upstreams.pop(url).close()

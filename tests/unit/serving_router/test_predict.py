@@ -340,8 +340,9 @@ def test_a_slow_shadow_drops_copies_and_delays_nobody(tmp_path: Path) -> None:
             revision=2,
             shadow="treatment",
             phases=(RoutePhase(BEGAN, {"control": 1.0, "treatment": 0.0}),),
+            timeout_ms=60_000.0,
         )
-        world.treatment.seconds = 0.2
+        world.treatment.seconds = 30.0
         for _ in range(40):
             assert (await world.ask(V1, BODY, unit="ann")).status == 200
         await asyncio.sleep(0.02)
