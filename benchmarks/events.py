@@ -144,6 +144,7 @@ def _small_segments(folder: Path) -> list[dict[str, Any]]:
 
 def _query(source: str) -> list[tuple[Any, ...]]:
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
         return connection.execute(_QUERY.format(source)).fetchall()
 
 

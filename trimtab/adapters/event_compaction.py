@@ -15,7 +15,7 @@ from trimtab.adapters.event_segments import decode, encode_table, merge
 from trimtab.adapters.event_stores import SUFFIX, SegmentStore, new_name, settled
 
 _log = logging.getLogger(__name__)
-FULL_BYTES = 16 << 20  # About half a million events; a process that merges them needs some 300 MB.
+FULL_BYTES = 16 << 20  # More than half a million exposures.
 
 
 def count(store: SegmentStore, place: str) -> tuple[int, int, int]:

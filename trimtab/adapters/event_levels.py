@@ -48,6 +48,7 @@ def service_levels(pattern: str, since: datetime | None) -> dict[str, ServiceLev
     import duckdb
 
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")  # It would be drawn into a command's output.
         connection.execute(_REQUESTS, [pattern, since or _ALWAYS])
         counts = connection.execute(_COUNTS).fetchall()
         return {
