@@ -39,10 +39,11 @@ def test_a_schedule_is_compiled_and_then_set() -> None:
     compiled, compiling = found["Job trimtab-schedule-nightly / compile"]
     assert compiled == "pipeline compile"
     assert compiling["accelerator"] == "gaudi"
+    assert compiling["resource"] == "habana.ai/gaudi"
     assert compiling["workers"] == 8
     assert compiling["node_selector"] == ["habana.ai/device.name=gaudi3"]
     assert compiling["toleration"] == ["habana.ai/gaudi:NoSchedule"]
-    assert compiling["worker_image"] == "trimtab/gaudi:0.1.0"
+    assert compiling["worker_image"] == "trimtab/gaudi-python:0.1.0"
     assert (compiling["environment_secret"], compiling["volume_claim"]) == ("trimtab-environment", "trimtab-home")
     scheduled, parameters = found["Job trimtab-schedule-nightly / command"]
     assert scheduled == "pipeline schedule"

@@ -3,6 +3,9 @@
 from typing import Any
 
 from tests.charts.rendering import NAMESPACE, Object, find, pod_specs, render, shape
+from trimtab.adapters.kserve.manifests import inference_service
+from trimtab.profile import KserveDeployer
+from trimtab.types import ModelVersion
 
 
 def _policy(objects: list[Object], component: str) -> Any:
@@ -69,7 +72,7 @@ def test_the_router_reaches_arms_and_the_log_but_not_the_api_server() -> None:
 def test_only_the_router_and_prometheus_reach_arms() -> None:
     policy = _policy(render(), "arms")
     assert _components(policy["ingress"], "from") == {"router"}
-    assert {"key": "trimtab.dev/model", "operator": "Exists"} in policy["podSelector"]["matchExpressions"]
+    assert {"key": "trimtab.dev/version", "operator": "Exists"} in policy["podSelector"]["matchExpressions"]
     peers = [peer for rule in policy["ingress"] for peer in rule["from"]]
     assert {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in peers} == {
         NAMESPACE,
@@ -118,3 +121,15 @@ def test_embedded_stores_are_reached_by_name() -> None:
 
 def test_policies_can_be_left_to_others() -> None:
     assert find(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy") == []
+
+
+def test_arms_are_selected_by_a_label_that_the_deployer_gives_their_pods() -> None:
+    model = ModelVersion("shop", 4, uri="s3://models/m-4/artifacts/bundle")
+    service = inference_service(model, KserveDeployer(kind="kserve"), arm="treatment", rollout="spring")
+    given = service["spec"]["predictor"]["labels"]
+    objects = render(shape("standard"))
+    [monitor] = find(objects, "PodMonitor")
+    for selector in (_policy(objects, "arms")["podSelector"], monitor["spec"]["selector"]):
+        own = {one["key"] for one in selector["matchExpressions"]} - {"serving.kserve.io/inferenceservice"}
+        assert own
+        assert own <= given.keys()

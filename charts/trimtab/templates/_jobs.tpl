@@ -37,6 +37,9 @@ spec:
         - --out=/tmp/pipeline.yaml
         - --workers={{ $pool.workers }}
         - --accelerator={{ $pool.accelerator }}
+        {{- if and (ne $pool.accelerator "none") $pool.resourceName }}
+        - --resource={{ $pool.resourceName }}
+        {{- end }}
         - --image={{ $image }}
         {{- with $pool.image }}
         - --worker-image={{ include "trimtab.image" (dict "root" $.root "image" (dict "repository" .)) }}
