@@ -4,8 +4,8 @@
 
 Simulated rollouts of versions whose truth is known, through the looks and decisions of the real thing. The plan is the
 one of docs/rollout.md: 40,000 planned units at 10% conversion, which find a lift of 10% with a power of 90% at one
-look; ramp of 5, 25 and 50%; a look after every 2,000 units; 20,000 units a day; a window of 24 hours. Compared with one
-look at the planned end, half of whose units meet the version, whatever it does.
+look; ramp of 5, 25 and 50%; a look after every 2,000 units; 20,000 units a day; a window of 24 hours. Compared with
+one look at the planned end: until then half of all users meet the version, whatever it does.
 """
 
 import json
@@ -60,7 +60,7 @@ def measure(world: str, runs: int) -> SimulationSummary:
     lift, failures = WORLDS[world]
     plan, metrics = example(), {"conversion": MetricTruth(0.1, lift), "value": MetricTruth(5.0, lift, 15.0)}
     truth = Truth(metrics, units_per_day=20_000, failures={TREATMENT: failures})
-    return summarise(plan, simulate_rollouts(plan, truth, runs=runs, rng=np.random.default_rng(20261125)))
+    return summarise(plan, truth, simulate_rollouts(plan, truth, runs=runs, rng=np.random.default_rng(20261125)))
 
 
 def main(runs: int = RUNS) -> list[dict[str, object]]:

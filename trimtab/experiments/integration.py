@@ -21,6 +21,7 @@ from trimtab.experiments.moments import Floats
 _REACH = 8.5  # Standard deviations beyond which a normal density is nothing in double precision.
 _NODES_PER_DEVIATION = 3.0
 _LEAST_NODES, _MOST_NODES = 48, 4_000
+_SLACK = 1e-2  # First width of the bracket of a bound.
 HIGHEST_BOUND = 38.0  # The largest z whose tail probability is a positive float.
 
 
@@ -71,10 +72,13 @@ class Walk:
             return HIGHEST_BOUND
         if self.above(-HIGHEST_BOUND) <= probability:
             return -HIGHEST_BOUND
+        # Paths that went on are no more than all paths, so the bound of a single look lies above this one.
+        high = self.drift * sqrt(self.time) - float(special.ndtri(probability)) + _SLACK
+        high, reach = min(high, HIGHEST_BOUND), _SLACK
+        while self.above(high - reach) < probability:
+            reach *= 4
         return float(
-            optimize.brentq(
-                lambda bound: self.above(bound) - probability, -HIGHEST_BOUND, HIGHEST_BOUND, xtol=1e-12, rtol=1e-14
-            )
+            optimize.brentq(lambda bound: self.above(bound) - probability, high - reach, high, xtol=1e-12, rtol=1e-14)
         )
 
     def bound_below(self, probability: float) -> float:

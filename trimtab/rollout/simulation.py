@@ -104,7 +104,8 @@ class SimulationSummary:
         ends: By status.
         treated: Mean number of units that met the treatment.
         treated_quantiles: The median, and the 90th and 99th percentile.
-        fixed_horizon: Units that meet the treatment where one looks once, at the planned end.
+        fixed_horizon: Units that meet the treatment in a test of the planned units with one look, once their windows
+            have closed. Like `treated` it counts who comes in the meantime.
         days: Mean duration.
         looks: Mean number of looks.
     """
@@ -146,11 +147,12 @@ def simulate_rollouts(
     return tuple(_World(plan, truth, rng).run() for _ in range(runs))
 
 
-def summarise(plan: RolloutPlan, rollouts: Sequence[SimulatedRollout]) -> SimulationSummary:
+def summarise(plan: RolloutPlan, truth: Truth, rollouts: Sequence[SimulatedRollout]) -> SimulationSummary:
     """Count what became of rollouts.
 
     Args:
         plan: The plan.
+        truth: The world that they met.
         rollouts: At least one.
     """
     runs, treated = len(rollouts), np.array([one.treated for one in rollouts], dtype=float)
@@ -164,7 +166,7 @@ def summarise(plan: RolloutPlan, rollouts: Sequence[SimulatedRollout]) -> Simula
         ends=ends,
         treated=float(treated.mean()),
         treated_quantiles=(median, high, highest),
-        fixed_horizon=plan.planned_units * plan.split,
+        fixed_horizon=(plan.planned_units + truth.units_per_day * plan.window_hours / 24) * plan.split,
         days=float(np.mean([one.days for one in rollouts])),
         looks=float(np.mean([one.looks for one in rollouts])),
     )
