@@ -29,7 +29,7 @@ LINES = "a JSON line per event, synced each second"
 SEGMENT = 5_000  # Events per flush, as a router's writer does at that rate.
 SMALL_SEGMENTS = 10_000
 _QUERY = """
-SELECT arm, count(DISTINCT unit), count(*) FILTER (fallback <> ''), round(sum(probability), 6)
+SELECT arm, count(DISTINCT unit), count(*) FILTER (fallback <> ''), sum((probability * 1e9)::BIGINT)
 FROM {} GROUP BY arm ORDER BY arm
 """
 
