@@ -15,6 +15,7 @@ from trimtab.errors import BadInput
 from trimtab.models.encode import category_text
 
 JSON_BYTES = b"inference-header-content-length"
+_MOST_DIGITS = 12  # of a length in bytes
 LONGEST_TEXT = 256  # characters of a unit id or attribute; longer ones are a mistake, or an attack on the log
 _NUMBERS = {
     "FP64": "<f8",
@@ -120,7 +121,7 @@ def json_length(headers: Headers) -> int | None:
     value = header(headers, JSON_BYTES)
     if not value:
         return None
-    if not value.isdigit():
+    if not value.isdigit() or len(value) > _MOST_DIGITS:
         raise BadInput(f"the header {JSON_BYTES.decode()} is {value[:20]!r}, not a number of bytes.")
     return int(value)
 

@@ -26,6 +26,9 @@ from trimtab.profile import load_profile
 from trimtab.sessions.privacy import load_key
 
 SHUTDOWN_SECONDS = 30  # how long requests in flight may take once the router is told to stop
+# A request leaves no cycles behind, so walking what is alive every 700 objects (CPython's default) finds nothing and
+# costs a sixth of the router's own work.
+_COLLECT_AT = 20_000
 _KEEP_ALIVE_SECONDS = 75  # longer than the idle time of common load balancers, so that they close first
 
 
@@ -104,6 +107,7 @@ async def _serve(
     watching = asyncio.create_task(table.watch())
     gc.collect()
     gc.freeze()  # what is loaded by now stays; the collector need not walk it at each turn
+    gc.set_threshold(_COLLECT_AT, 20, 20)
     try:
         await server.serve(sockets=[listener])
     finally:

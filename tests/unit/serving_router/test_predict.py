@@ -106,7 +106,7 @@ def test_a_body_of_several_units_is_split_by_arm_and_put_together_in_order(tmp_p
 def test_without_a_unit_it_splits_by_weight_and_exposes_nobody(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         world.publish(revision=2, phases=(RoutePhase(BEGAN, {"control": 0.2, "treatment": 0.8}),))
-        arms = Counter()
+        arms: Counter[str] = Counter()
         for _ in range(200):
             heard = await world.ask(V1, BODY)
             arms[heard.headers["x-trimtab-arm"]] += 1
@@ -276,7 +276,8 @@ def test_v2_as_json(tmp_path: Path) -> None:
         by_parameter = await world.ask(V2, {"inputs": [], "parameters": {"user_id": unit}})
         assert by_parameter.headers["x-trimtab-arm"] == "treatment"
         event = world.memory.events[0]
-        assert (event.segments, event.probability) == ({"device": "desktop"}, pytest.approx(0.25))
+        assert event.segments == {"device": "desktop"}
+        assert event.probability == pytest.approx(0.25)
 
     play(tmp_path, scene)
 
