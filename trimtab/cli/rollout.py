@@ -152,7 +152,7 @@ def simulate(
 
     wanted = load_plan(plan)
     truth = Truth(_truths(metric, primary=wanted.experiment.primary or "", lift=lift), per_day)
-    result = summarise(wanted, simulate_rollouts(wanted, truth, runs=runs, rng=np.random.default_rng(seed)))
+    result = summarise(wanted, truth, simulate_rollouts(wanted, truth, runs=runs, rng=np.random.default_rng(seed)))
     console.emit(result, as_json=as_json, render=lambda: console.out.print(simulation_view(result, lift)))
 
 
