@@ -39,13 +39,18 @@ import psutil
 import yaml
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from prometheus_client import CollectorRegistry
 
 from benchmarks.materialization import _redis
+from serving.predictor import v1
 from serving.predictor.compose import SPEC
+from serving.predictor.engine import Engine
+from serving.predictor.metrics import Metrics
 from trimtab import runtime
 from trimtab.models.bundle import ConversionModel
 from trimtab.models.data import prepare
 from trimtab.models.devices import place
+from trimtab.models.lean import LeanModel
 from trimtab.models.recipe import Recipe
 from trimtab.models.split import split_rows
 from trimtab.models.trainer import train_model
@@ -89,7 +94,7 @@ def main() -> list[dict[str, Any]]:
             "fastapi": stack.enter_context(_peer(folder, "fastapi", bundle)),
             "asgi": stack.enter_context(_peer(folder, "asgi", bundle)),
         }
-        results = []
+        results = _micro_batching(bundle, _instances(sessions, spec, 1))
         for rows in ROWS:
             instances = _instances(sessions, spec, rows)
             results += _compared("v1 JSON", rows, _v1_loads(folder, servers, instances), servers)
@@ -107,6 +112,45 @@ def main() -> list[dict[str, Any]]:
 
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 _JSON = {"content-type": "application/json"}
+
+
+def _micro_batching(bundle: Path, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One-row requests that arrive at once, in this process without sockets: each by itself, or batched by the tick."""
+    model = LeanModel.load(bundle)
+    body = orjson.dumps({"instances": instances})
+    results = []
+    for at_once in (1, 8, 32):
+        best = {"alone": float("inf"), "batched": float("inf")}
+        for _, side in itertools.product(range(8), best):
+            engine = Engine(
+                NAME,
+                version=1,
+                model=model,
+                encoder=model.manifest.encoder,
+                metrics=Metrics(NAME, 1, registry=CollectorRegistry()),
+                micro_batching=side == "batched",
+            )
+            best[side] = min(best[side], asyncio.run(_microseconds(engine, body, at_once)))
+        print(f"{at_once:>3} requests at once: alone {best['alone']:.0f} us, batched {best['batched']:.0f} us each")
+        results.append(
+            {
+                "name": f"Serve v1 JSON, {at_once} request{'s' * (at_once > 1)} at once, against micro-batching",
+                "ours": round(best["alone"]),
+                "theirs": round(best["batched"]),
+                "theirs_is": "the same engine with micro-batching",
+                "unit": "us of CPU per request, without sockets",
+                "ratio": round(best["batched"] / best["alone"], 2),
+            }
+        )
+    return results
+
+
+async def _microseconds(engine: Engine, body: bytes, at_once: int) -> float:
+    rounds = 256 // at_once
+    before = time.process_time()
+    for _ in range(rounds):
+        await asyncio.gather(*(v1.answer(engine, body) for _ in range(at_once)))
+    return 1e6 * (time.process_time() - before) / (rounds * at_once)
 
 
 def _with_features(

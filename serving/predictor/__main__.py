@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log_features", default="", help="file for a sample of the served values; none where empty")
     parser.add_argument("--log_features_share", type=float, default=0.01, help="share of the requests in the sample")
     parser.add_argument("--traces", default="", help="OTLP address of a collector, or OTEL_EXPORTER_OTLP_ENDPOINT")
+    parser.add_argument("--micro_batching", action="store_true", help="run requests that come at once together")
     parser.add_argument("--listen_fd", type=int, help="open listening socket to use in place of host and port")
     parser.add_argument("--grpc_shared", action="store_true", help="other workers bind the port for gRPC too")
     parser.add_argument("--exit_with_parent", action="store_true", help="end when standard input ends")

@@ -41,6 +41,7 @@ def compose(version: Version, options: Options) -> tuple[Engine, Tracing | None]
         model=model,
         encoder=model.manifest.encoder,
         metrics=metrics,
+        micro_batching=options.micro_batching,
         stale_days=options.feature_stale_days,
         feature_log=_feature_log(version, options, model.manifest, metrics),
     )

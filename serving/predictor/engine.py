@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from serving.predictor.batching import MicroBatches, Model
 from serving.predictor.feature_log import FeatureLog
 from serving.predictor.history import History
 from serving.predictor.metrics import HistorySource, Metrics
@@ -22,14 +22,6 @@ from trimtab.sessions.privacy import pseudonym
 
 INLINE_ROWS = 64  # more are computed by a thread, so that the event loop stays free to answer health checks
 _PSEUDONYM = re.compile(r"p-[0-9a-f]{20}")
-
-
-class Model(Protocol):
-    """What decides: a `ConversionModel` or a `LeanModel`."""
-
-    def act_arrays(self, numeric: Floats, codes: Codes) -> Actions:
-        """Probabilities, uplifts and actions of encoded rows."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +52,7 @@ class Engine:
         history: Reads a unit's history; None where the model has no history features, or there is no store.
         stale_days: A unit's history whose last session is older counts as stale.
         feature_log: Keeps a sample of the served values; None for none.
+        micro_batching: Run the rows of requests that come at once through the model together.
     """
 
     def __init__(
@@ -76,6 +69,7 @@ class Engine:
         history: History | None = None,
         stale_days: float = 30.0,
         feature_log: FeatureLog | None = None,
+        micro_batching: bool = False,
     ) -> None:
         self.name = name
         self.version = version
@@ -85,6 +79,7 @@ class Engine:
         self.reader = RequestReader(encoder, unit=unit, timestamp=timestamp)
         self._encoder = encoder
         self._model = model
+        self._batches = MicroBatches(model, most_rows=INLINE_ROWS) if micro_batching else None
         self._key = key
         self._history = history
         self._stale_days = stale_days
@@ -117,6 +112,8 @@ class Engine:
 
     async def _act(self, numeric: Floats, codes: Codes) -> Actions:
         if len(numeric) <= INLINE_ROWS:
+            if self._batches:
+                return await self._batches.act(numeric, codes)
             return self._model.act_arrays(numeric, codes)
         return await asyncio.get_running_loop().run_in_executor(self._worker, self._model.act_arrays, numeric, codes)
 

@@ -49,6 +49,7 @@ class Options:
         feature_stale_days: A history whose last session is older counts as stale.
         log_features: File for a sample of the served values; none where empty.
         log_features_share: Share of the requests in the sample.
+        micro_batching: Run the rows of requests that come at once through the model together.
         traces: OTLP address of a collector; where empty, that of `OTEL_EXPORTER_OTLP_ENDPOINT`, or none.
     """
 
@@ -59,6 +60,7 @@ class Options:
     feature_stale_days: float = 30.0
     log_features: str = ""
     log_features_share: float = 0.01
+    micro_batching: bool = False
     traces: str = ""
 
 
@@ -152,6 +154,7 @@ def _supervise(version: Version, options: Options, *, host: str, listener: socke
             *("--log_features", options.log_features),
             *("--log_features_share", str(options.log_features_share)),
             *("--traces", options.traces),
+            *(["--micro_batching"] if options.micro_batching else []),
             "--grpc_shared",
         ]
         return process.supervise(command, workers=options.workers, listener=listener)

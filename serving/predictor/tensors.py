@@ -113,6 +113,10 @@ def from_json(name: str, datatype: str, rows: int, data: object) -> Column:
         raise BadInput(
             f"tensor '{name}' of {datatype} holds {wrong!r:.40}.", remedy="Send null where a value is unknown."
         )
+    if "INT" in datatype:
+        limits = np.iinfo(DTYPES[datatype])
+        if any(value is not None and not limits.min <= value <= limits.max for value in data):
+            raise BadInput(f"tensor '{name}' holds a number that is no {datatype}.")
     return data
 
 
