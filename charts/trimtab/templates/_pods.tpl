@@ -123,8 +123,10 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
   value: {{ . }}
 {{- end }}
 {{- with .root.Values.objectStore.region }}
-- name: AWS_DEFAULT_REGION
-  value: {{ . }}
+{{- range $name := list "AWS_REGION" "AWS_DEFAULT_REGION" }}
+- name: {{ $name }}
+  value: {{ $.root.Values.objectStore.region }}
+{{- end }}
 {{- end }}
 {{- $objects := include "trimtab.objectStoreSecret" .root }}
 {{- if $objects }}
