@@ -1,9 +1,10 @@
 """Routes and assignments for people and controllers: look, publish, remove."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import orjson
@@ -14,9 +15,11 @@ from serving.router.http import Refused, Reply, reply_json
 from serving.router.predict import Predictions
 from serving.router.table import RouteTable
 from serving.router.upstream import Upstream
-from trimtab.errors import BadInput, NotFound
+from trimtab.errors import BadInput, NotFound, Unavailable
 from trimtab.ports import Routes
 from trimtab.rollout.route import dump_route, parse_route
+
+T = TypeVar("T")
 
 
 class Admin:
@@ -50,6 +53,7 @@ class Admin:
         Raises:
             BadInput: It is wrong, or another model's.
             Refused: It is not newer than the route in use, with 409.
+            Unavailable: Routes cannot be written here.
         """
         route = parse_route(body, where="the body")
         if route.model != model:
@@ -63,7 +67,7 @@ class Admin:
                 f"revision {route.revision} is not newer than revision {current.route.revision}, which is in use.",
                 remedy="Read the route again and count its revision up.",
             )
-        await asyncio.to_thread(self._routes.publish, route)
+        await _written(self._routes.publish, route)
         self._table.refresh()
         return reply_json({"model": model, "revision": route.revision})
 
@@ -75,10 +79,11 @@ class Admin:
 
         Raises:
             NotFound: It has no route.
+            Unavailable: Routes cannot be written here.
         """
         if model not in self._table.models and model not in self._table.problems:
             raise NotFound(f"model '{model}' has no route.")
-        await asyncio.to_thread(self._routes.remove, model)
+        await _written(self._routes.remove, model)
         self._table.refresh()
         return reply_json({"model": model})
 
@@ -107,3 +112,13 @@ class Admin:
         attributes = {name: value.strip()[:LONGEST_TEXT] for name, value in pairs}
         found = assignment(model, self._predictions.pseudonym(unit), attributes, now=datetime.now(UTC))
         return reply_json(asdict(found))
+
+
+async def _written(change: Callable[[T], None], argument: T) -> None:
+    """Change what is published, off the event loop: a file is synced."""
+    try:
+        await asyncio.to_thread(change, argument)
+    except OSError as error:
+        raise Unavailable(
+            f"the route cannot be written: {error.strerror}.", remedy="Change it where the routes come from."
+        ) from error

@@ -93,7 +93,7 @@ class RouterApp:
             self._guard.check("outcomes", headers)
             body = await read_body(headers, receive, limit=self._max_body_bytes)
             return None if body is None else self._outcomes(headers, body)
-        if path.startswith("/admin/routes"):
+        if path == "/admin/routes" or path.startswith("/admin/routes/"):
             self._guard.check("admin", headers)
             return await self._routes(scope, receive)
         if path.startswith("/assignments/"):
