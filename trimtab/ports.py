@@ -259,6 +259,7 @@ class Visits:
         act: Whether the app is to act.
         probability: Predicted probability of conversion without the action.
         uplift: What the action adds to it.
+        history: Where the history of the answer came from.
         latency_ms: How long the app waited.
     """
 
@@ -268,6 +269,7 @@ class Visits:
     act: npt.NDArray[np.bool_]
     probability: npt.NDArray[np.float64]
     uplift: npt.NDArray[np.float64]
+    history: npt.NDArray[np.object_]
     latency_ms: npt.NDArray[np.float64]
 
 

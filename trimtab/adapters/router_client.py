@@ -53,8 +53,8 @@ class HttpRouterClient:
         rows = records(instances)
         place = f"{url}/v1/models/{model}:predict"
         answers = self._run(url, lambda session: self._all(session, place, units, rows))
-        columns = list(zip(*answers, strict=True)) or [()] * 7
-        arm, version, fallback, act, probability, uplift, seconds = columns
+        columns = list(zip(*answers, strict=True)) or [()] * 8
+        arm, version, fallback, act, probability, uplift, history, seconds = columns
         return Visits(
             arm=np.array(arm, dtype=object),
             version=np.array(version, dtype=object),
@@ -62,6 +62,7 @@ class HttpRouterClient:
             act=np.array(act, dtype=bool),
             probability=np.array(probability, dtype=np.float64),
             uplift=np.array(uplift, dtype=np.float64),
+            history=np.array(history, dtype=object),
             latency_ms=np.array(seconds, dtype=np.float64) * 1e3,
         )
 
@@ -103,6 +104,7 @@ class HttpRouterClient:
                     said["act"],
                     said.get("probability", nan),
                     said.get("uplift", 0.0),
+                    said.get("history", "absent"),
                     time.perf_counter() - sent,
                 )
 

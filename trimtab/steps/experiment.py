@@ -1,9 +1,11 @@
 """Serves champion and challenger side by side, each user pinned to an arm, and logs what was shown and what came of it.
 
-Nothing about the result is scripted. Every visit is a real request to the arm's server; the app acts where the answer
-says so; and the user converts by what that action does to them: in a simulated world by its true probabilities, on
-logged sessions by replay. Where no action is known the servers are exercised all the same, but the outcome cannot
-depend on the version, and the result says so.
+Nothing about the result is scripted. The app acts where the answer says so; and the user converts by what that action
+does to them: in a simulated world by its true probabilities, on logged sessions by replay. Users of a simulated world
+come through the router, which assigns them and logs exposures and outcomes. Logged sessions cannot: only those count in
+which the version decided what was done at random, which nobody knows before the answer; they are sent to the arms in
+batches. Where no action is known the servers are exercised all the same, but the outcome cannot depend on the version,
+and the result says so.
 """
 
 import time
@@ -20,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trimtab.errors import NotFound
+from trimtab.errors import NotFound, TrimtabError
 from trimtab.experiments.assignment import Arm, Experiment, assign
 from trimtab.models.split import split_rows
 from trimtab.ports import Ports
@@ -29,12 +31,11 @@ from trimtab.rollout.traffic import Happened, Traffic, logged_traffic, world_tra
 from trimtab.sessions.privacy import load_key
 from trimtab.sessions.simulator import World
 from trimtab.sessions.spec import DatasetSpec
+from trimtab.steps.routed import CONVERSION, VALUE, reports, routed, through
 from trimtab.types import Endpoint, Event, ModelVersion
 
 STAGE = "experiment"
 ARMS = ("control", "treatment")
-CONVERSION = "conversion"
-VALUE = "value"
 
 _STREAM = 11  # keeps this step's randomness apart from other uses of the seed
 _SAME_PROBABILITY = 1e-5  # a float sums differently in a batch of another size
@@ -211,19 +212,17 @@ def _serve(
     experiment = split_in_two(_name(config, *versions))
     arms = assign(traffic.units, experiment)
     again = np.arange(min(config.repeats, len(arms)))
+    arms_again = assign(traffic.units[again], experiment)
     with _deployed(ports, versions) as endpoints:
-        first = _ask(config, ports, traffic.instances, arms, endpoints, note="users")
-        arms_again = assign(traffic.units[again], experiment)
-        second = _ask(config, ports, traffic.instances.iloc[again], arms_again, endpoints, note="returning users")
-    happened = traffic.outcomes(first.act)
-    returned = happened.counted & (np.arange(len(arms)) < len(again))
-    exposures = [
-        *_exposures(experiment.name, traffic, arms, happened.counted, versions),
-        *_exposures(experiment.name, traffic, np.append(arms_again, arms[len(again) :]), returned, versions, visit=2),
-    ]
-    outcomes = _outcomes(experiment.name, traffic, happened)
-    ports.events.append(exposures)
-    ports.events.append(outcomes)
+        if traffic.mode == "world":
+            first, second, happened, logged = _visit(
+                ports, traffic, arms, again, endpoints=endpoints, experiment=experiment
+            )
+        else:
+            first = _ask(config, ports, traffic.instances, arms, endpoints, note="users")
+            second = _ask(config, ports, traffic.instances.iloc[again], arms_again, endpoints, note="returning users")
+            happened = traffic.outcomes(first.act)
+            logged = _log(ports, traffic, happened, (arms, arms_again), name=experiment.name, versions=versions)
     same = (arms_again == arms[again]) & (second.act == first.act[again])
     same &= np.isclose(second.probability, first.probability[again], atol=_SAME_PROBABILITY)
     return Result(
@@ -234,8 +233,8 @@ def _serve(
             _arm_traffic(version, arm, arms == arm, first, happened)
             for arm, version in zip(ARMS, versions, strict=True)
         ),
-        exposures=len(exposures),
-        outcomes=len(outcomes),
+        exposures=logged[0],
+        outcomes=logged[1],
         requests=sum(map(len, (*first.latency_ms.values(), *second.latency_ms.values()))),
         repeat_users=len(again),
         repeat_same_answer=int(same.sum()),
@@ -287,6 +286,57 @@ def _ask(
             answers.latency_ms[arm].append(latency_ms)
             ports.progress(STAGE, done, len(batches), f"{note}, {config.batch} a request")
     return answers
+
+
+def _visit(
+    ports: Ports, traffic: Traffic, arms: Texts, again: Rows, *, endpoints: dict[str, Endpoint], experiment: Experiment
+) -> tuple[_Answers, _Answers, Happened, tuple[int, int]]:
+    """Each user through the router, some of them twice, and what came of the first visit; how much was logged."""
+    with routed(ports, traffic, endpoints, experiment) as url:
+        first = _through(ports, url, traffic, arms, np.arange(len(arms)), experiment=experiment)
+        happened = traffic.outcomes(first.act)
+        reported = ports.app.report(url, reports(traffic, happened))
+        second = _through(ports, url, traffic, arms, again, experiment=experiment)
+    return first, second, happened, (len(arms) + len(again), reported)
+
+
+def _through(ports: Ports, url: str, traffic: Traffic, arms: Texts, rows: Rows, *, experiment: Experiment) -> _Answers:
+    """Answers to some users through the router.
+
+    Raises:
+        TrimtabError: The router assigned a user otherwise than the analysis will.
+    """
+    answers = _Answers.empty(len(rows))
+    done = 0
+    for found in through(ports, url, experiment.name, traffic, rows):
+        place = slice(done, done + len(found.arm))
+        if (found.arm != arms[rows[place]]).any():
+            raise TrimtabError(f"the router of '{experiment.name}' assigned a user otherwise than the analysis does.")
+        answers.probability[place] = found.probability
+        answers.act[place] = found.act
+        answers.with_history[place] = found.history != "absent"
+        for arm in ARMS:
+            answers.latency_ms[arm].extend(found.latency_ms[found.arm == arm].tolist())
+        done = place.stop
+        ports.progress(STAGE, done, len(rows), "users through the router")
+    return answers
+
+
+def _log(
+    ports: Ports, traffic: Traffic, happened: Happened, arms: tuple[Texts, Texts], *, name: str,
+    versions: tuple[ModelVersion, ModelVersion],
+) -> tuple[int, int]:  # fmt: skip
+    """Log the replayed sessions that count, and what came of them; how many exposures and outcomes."""
+    first, again = arms
+    returned = happened.counted & (np.arange(len(first)) < len(again))
+    exposures = [
+        *_exposures(name, traffic, first, happened.counted, versions),
+        *_exposures(name, traffic, np.append(again, first[len(again) :]), returned, versions, visit=2),
+    ]
+    outcomes = _outcomes(name, traffic, happened)
+    ports.events.append(exposures)
+    ports.events.append(outcomes)
+    return len(exposures), len(outcomes)
 
 
 def _exposures(

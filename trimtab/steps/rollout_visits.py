@@ -5,18 +5,17 @@ Nothing about the result is scripted. The user converts by the true effect of wh
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from trimtab.ports import OutcomeReport, Ports, Visits
+from trimtab.ports import Ports, Visits
 from trimtab.rollout.traffic import Happened, Traffic, world_traffic
 from trimtab.sessions.privacy import load_key
 from trimtab.sessions.simulator import World
 from trimtab.sessions.spec import load_spec
+from trimtab.steps.routed import reports
 
-CONVERSION, VALUE = "conversion", "value"
 _STREAM = 13  # keeps this step's randomness apart from other uses of the seed
 
 
@@ -91,18 +90,8 @@ def visits(traffic: Traffic, ports: Ports, *, url: str, model: str, batch: int) 
         answers = ports.app.visit(url, model, [traffic.units[row] for row in rows], traffic.instances.iloc[rows])
         act[rows] = answers.act
         happened = traffic.outcomes(act)
-        ports.app.report(url, _outcomes(traffic, happened, rows))
+        ports.app.report(url, reports(traffic, happened, rows))
         yield _came(answers, happened, rows)
-
-
-def _outcomes(traffic: Traffic, happened: Happened, rows: np.ndarray) -> list[OutcomeReport]:
-    now = datetime.now(UTC)
-    return [
-        OutcomeReport(traffic.units[row], metric, float(amounts[row]), now, id=f"{metric}-{traffic.units[row]}")
-        for metric, amounts in ((CONVERSION, happened.converted), (VALUE, happened.value))
-        for row in rows
-        if amounts[row]
-    ]
 
 
 def _came(answers: Visits, happened: Happened, rows: np.ndarray) -> Came:

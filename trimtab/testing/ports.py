@@ -1,11 +1,14 @@
 """Ports of one process for tests of steps: real files and models, servers without sockets, a registry in memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 
 from trimtab.adapters.events import FileEventLog
@@ -14,9 +17,20 @@ from trimtab.adapters.inference import records
 from trimtab.adapters.rollouts import FileRolloutStore
 from trimtab.adapters.routes import FileRoutes
 from trimtab.errors import NotFound, Unavailable
+from trimtab.experiments.assignment import assign
 from trimtab.models.bundle import ConversionModel
-from trimtab.ports import DriftReporter, EventLog, Ports, RolloutStore, Routes, SnapshotStore, Warehouse
-from trimtab.types import Endpoint, ModelVersion
+from trimtab.ports import (
+    DriftReporter,
+    EventLog,
+    OutcomeReport,
+    Ports,
+    RolloutStore,
+    Routes,
+    SnapshotStore,
+    Visits,
+    Warehouse,
+)
+from trimtab.types import Endpoint, Event, ModelVersion
 
 
 class MemoryRegistry:
@@ -94,6 +108,72 @@ class InProcessArms:
                 "history": "absent",
             }
         )
+
+
+class InProcessRouter:
+    """Router and app in one: assigns by the published route, asks the arms, and logs as a router does.
+
+    Args:
+        routes: Where the routes are.
+        events: Where exposures and outcomes go.
+        arms: The arms.
+    """
+
+    def __init__(self, routes: Routes, events: EventLog, arms: InProcessArms) -> None:
+        self._routes = routes
+        self._events = events
+        self._arms = arms
+        self._running: list[str] = []
+
+    def open(self) -> str:
+        """There is no socket."""
+        return "memory://router"
+
+    def close(self) -> None:
+        """Everything is logged already."""
+
+    def visit(self, url: str, model: str, units: Sequence[str], instances: pd.DataFrame) -> Visits:
+        """Assign, ask and log."""
+        del url
+        route, now = self._routes.get(model), datetime.now(UTC)
+        experiment = route.experiment_at(now) if route else None
+        if route is None or experiment is None:
+            raise NotFound(f"model '{model}' has no experiment.")
+        self._running = [experiment.name]
+        arms = assign(list(units), experiment)
+        found = pd.DataFrame(index=range(len(units)), columns=["probability", "uplift", "act", "version", "history"])
+        for arm, target in route.arms.items():
+            here = np.flatnonzero(arms == arm)
+            if len(here):
+                endpoint = Endpoint(arm, target.url, target.model, target.version)
+                found.iloc[here] = self._arms.predict(endpoint, instances.iloc[here])
+        self._events.append(
+            Event(
+                uuid4().hex, "exposure", experiment.name, unit, now, arm=arm, version=str(version),
+                segments={name: str(instances[name].iloc[row]) for name in route.attributes},
+            )
+            for row, (unit, arm, version) in enumerate(zip(units, arms, found["version"], strict=True))
+        )  # fmt: skip
+        return Visits(
+            arm=arms,
+            version=found["version"].astype(str).to_numpy(dtype=object),
+            fallback=np.full(len(units), "", dtype=object),
+            act=found["act"].to_numpy(dtype=bool),
+            probability=found["probability"].to_numpy(dtype=np.float64),
+            uplift=found["uplift"].to_numpy(dtype=np.float64),
+            history=found["history"].to_numpy(dtype=object),
+            latency_ms=np.ones(len(units)),
+        )
+
+    def report(self, url: str, outcomes: Sequence[OutcomeReport]) -> int:
+        """Log outcomes for the experiment that was visited last."""
+        del url
+        self._events.append(
+            Event(one.id or uuid4().hex, "outcome", name, one.unit, one.time, metric=one.metric, value=one.value)
+            for name in self._running
+            for one in outcomes
+        )
+        return len(outcomes)
 
 
 class MemoryRun:
@@ -184,6 +264,16 @@ class StepPorts:
     def deployer(self) -> InProcessArms:
         """Arms in this process."""
         return self.arms
+
+    @cached_property
+    def router(self) -> InProcessRouter:
+        """A router in this process."""
+        return InProcessRouter(self.routes, self.events, self.arms)
+
+    @property
+    def app(self) -> InProcessRouter:
+        """The same router."""
+        return self.router
 
     @property
     def predictor(self) -> InProcessArms:
