@@ -73,7 +73,7 @@ def main(runs: int = RUNS) -> list[dict[str, object]]:
         shares = [f"{one.ends[end].share.estimate:.1%}" for end in ("shipped", "rolled_back", "held")]
         users = [f"{value:,.0f}" for value in (one.treated, *one.treated_quantiles)]
         print(f"| {world} | {' | '.join([*shares, *users])} | {one.days:.1f} |", flush=True)
-        if "worse" in world or "fail" in world:
+        if "worse" in world:
             found.append(
                 {
                     "name": f"rollout: users who meet a version, {world}",
@@ -81,7 +81,7 @@ def main(runs: int = RUNS) -> list[dict[str, object]]:
                     "theirs": one.fixed_horizon,
                     "theirs_is": "one look at the planned end",
                     "unit": "users",
-                    "ratio": one.fixed_horizon / one.treated if one.treated else float(one.fixed_horizon),
+                    "ratio": one.fixed_horizon / one.treated,
                 }
             )
     return found
