@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from trimtab.cli import console, pipeline_runs
+from trimtab.cli import console, pipeline_runs, pipeline_train_job
 from trimtab.errors import BadInput
 from trimtab.ports import Launcher, PipelineRun
 
@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
         ),
     )(schedule)
     pipeline_runs.add(group)
+    pipeline_train_job.add(group)
     app.add_typer(group, name="pipeline", epilog=console.EXIT_CODES)
 
 

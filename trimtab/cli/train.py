@@ -37,6 +37,7 @@ def train(
 ) -> None:
     """Train a model, calibrate it, and judge it beside its baselines on later or unseen rows."""
     from trimtab import runtime
+    from trimtab.models.distributed import is_follower
     from trimtab.steps import train as step
     from trimtab.steps import tune
 
@@ -48,9 +49,11 @@ def train(
         study = ""
         if trials and chosen == "plr_mlp":
             study = tune.run(tune.Config(identifier, trials=trials, seed=seed, device=where), ports).study
-        result = step.run(
-            step.Config(identifier, kind=chosen, study=study, seed=seed, device=where, out=out, folds=folds), ports
-        )
+        config = step.Config(identifier, kind=chosen, study=study, seed=seed, device=where, out=out, folds=folds)
+        if is_follower():
+            step.follow(config, ports)
+            return
+        result = step.run(config, ports)
     console.emit(result, as_json=as_json, render=lambda: _render(result))
 
 

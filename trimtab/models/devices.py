@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from trimtab.errors import BadInput
+from trimtab.models.distributed import ALONE, Group
 from trimtab.types import Device
 
 Requested = Literal["auto", "cpu", "cuda", "hpu"]
@@ -37,12 +38,14 @@ class Placement:
         threads: Threads of a fit on the CPU. One: steps this small gain a third from a second core at best, lose
             twentyfold when something else wants that core (the threads wait for each other at every operation), and
             round differently with their number. Other cores are better used by other workers of a study.
+        group: The processes that share one fit.
     """
 
     device: Device
     half: torch.dtype | None = None
     compile_backend: str = ""
     threads: int = 1
+    group: Group = ALONE
 
     @contextmanager
     def limited(self) -> Iterator[None]:

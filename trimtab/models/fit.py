@@ -3,7 +3,7 @@
 The data live on the device, each epoch gathers its permutation once and then only slices, every batch has the same
 shape (the last, short one is dropped while training; evaluation is padded and masked), and the host reads one number
 back per epoch. On a CPU that is several times faster than a DataLoader; on Gaudi it is what keeps graphs from being
-compiled again.
+compiled again. Of several processes that share a fit, each holds and sees its share of the rows.
 """
 
 import copy
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from trimtab.models.devices import Placement
+from trimtab.models.distributed import Group
 
 Schedule = Literal["cosine", "onecycle", "constant"]
 # Hears epoch (from 1) and validation log loss after each epoch; returning True stops the fit (a pruned trial).
@@ -80,6 +81,10 @@ class Rows:
         """Some rows, gathered."""
         return Rows(*(column.index_select(0, index) for column in (self.values, self.codes, self.label)))
 
+    def of(self, group: Group) -> "Rows":
+        """This process's share."""
+        return self if group.size == 1 else self.take(group.share(len(self)))
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -136,6 +141,7 @@ def fit(
         on_epoch: Hears each epoch's validation log loss, and may stop the fit.
     """
     started = time.perf_counter()
+    train, validation = train.of(placement.group), validation.of(placement.group)
     with seeded(rng, device=placement.device), placement.limited():
         loop = _Loop(network, train, options, placement)
         padded = _pad(validation.to(placement.device))
@@ -174,7 +180,8 @@ class _Loop:
         self.compiled = placement.compiled(self.network)
         self.rows = train.to(placement.device)
         self.placement = placement
-        self.batch = _batch_size(options.batch_size, len(train))
+        size = placement.group.size
+        self.batch = max(1, _batch_size(options.batch_size, len(train) * size) // size)
         self.steps = len(train) // self.batch
         self.rates = _schedule(options, self.steps).to(placement.device)
         self.rate = self.rates[0].clone()
@@ -211,11 +218,12 @@ class _Loop:
             loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), label)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            self.placement.group.average_gradients(self.network.parameters())
             self.optimizer.step()
             total += loss.detach()
             self.done += 1
             self._average()
-        return float(total) / self.steps
+        return float(self.placement.group.mean(total)) / self.steps
 
     def _average(self) -> None:
         if self.average is None:
@@ -277,7 +285,7 @@ def _masked_log_loss(network: nn.Module, padded: _Padded, placement: Placement) 
                 logits = network(values, codes)
             losses = nn.functional.binary_cross_entropy_with_logits(logits.float(), label, reduction="none")
             total += (losses * mask).sum()
-    return float(total) / padded.rows
+    return float(placement.group.mean(total)) / padded.rows
 
 
 def _batch_size(wanted: int, rows: int) -> int:

@@ -1,7 +1,7 @@
 """Train a model on a snapshot, judge it beside its baselines, and leave a bundle."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,14 +11,15 @@ import pandas as pd
 
 from trimtab.errors import NotFound
 from trimtab.models.compare import FoldMean, FoldScore, fold_means, score_baselines, score_folds, score_test
-from trimtab.models.data import prepare
+from trimtab.models.data import TrainingData, prepare
 from trimtab.models.devices import Placement, Requested, place
+from trimtab.models.distributed import joined
 from trimtab.models.evaluate import Evaluation, evaluate
 from trimtab.models.fit import OnEpoch
 from trimtab.models.provenance import code_version, library_versions
 from trimtab.models.recipe import Param, Recipe
-from trimtab.models.split import fold_rows, split_rows
-from trimtab.models.trainer import train_model
+from trimtab.models.split import Split, fold_rows, split_rows
+from trimtab.models.trainer import Trained, train_model
 from trimtab.models.tune import best_params
 from trimtab.ports import Ports
 from trimtab.sessions.inputs import has_history
@@ -100,22 +101,9 @@ def run(config: Config, ports: Ports) -> Result:
         BadInput: A part of the split has one class only, or the device is not present.
     """
     started = time.perf_counter()
-    placement = place(config.device, recipe_cache=ports.home / "hpu-recipes")
-    frame, spec = training_frame(config.snapshot_id, ports)
-    split = split_rows(frame, spec, rng=np.random.default_rng(config.seed))
-    data = prepare(frame, spec, split)
-    recipe = _recipe(config, ports)
-    notes = {"snapshot": config.snapshot_id, "seed": str(config.seed), "code": code_version(), **library_versions()}
-    trained = train_model(
-        data,
-        spec,
-        kind=config.kind,
-        recipe=recipe,
-        placement=placement,
-        rng=np.random.default_rng([config.seed, 1]),
-        on_epoch=_reporter(ports, recipe.fit.epochs),
-        notes=notes,
-    )
+    fitted = _fit(config, ports)
+    frame, spec, split, data = fitted.frame, fitted.spec, fitted.split, fitted.data
+    recipe, placement, trained = fitted.recipe, fitted.placement, fitted.trained
     ports.progress(STAGE, 90, 100, "evaluating beside the baselines")
     test = frame.iloc[split.test]
     evaluation = evaluate(
@@ -145,11 +133,54 @@ def run(config: Config, ports: Ports) -> Result:
         temperature=trained.model.manifest.calibration.temperature,
         folds=folds,
         fold_means=fold_means(folds),
-        notes=notes,
+        notes=dict(trained.model.manifest.notes),
     )
     (bundle / EVALUATION).write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     ports.progress(STAGE, 100, 100)
     return result
+
+
+def follow(config: Config, ports: Ports) -> None:
+    """Take part in the fit that another process runs: the same data, recipe and randomness. Nothing is kept.
+
+    Raises:
+        NotFound: The snapshot, its features or the study does not exist.
+        BadInput: A part of the split has one class only, or the device is not present.
+    """
+    _fit(config, ports)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    frame: pd.DataFrame
+    spec: DatasetSpec
+    split: Split
+    data: TrainingData
+    recipe: Recipe
+    placement: Placement
+    trained: Trained
+
+
+def _fit(config: Config, ports: Ports) -> _Fitted:
+    """The model, by all processes that were started for it."""
+    placement = place(config.device, recipe_cache=ports.home / "hpu-recipes")
+    frame, spec = training_frame(config.snapshot_id, ports)
+    split = split_rows(frame, spec, rng=np.random.default_rng(config.seed))
+    data = prepare(frame, spec, split)
+    recipe = _recipe(config, ports)
+    notes = {"snapshot": config.snapshot_id, "seed": str(config.seed), "code": code_version(), **library_versions()}
+    with joined(placement.device) as group:
+        trained = train_model(
+            data,
+            spec,
+            kind=config.kind,
+            recipe=recipe,
+            placement=replace(placement, group=group),
+            rng=np.random.default_rng([config.seed, 1]),
+            on_epoch=_reporter(ports, recipe.fit.epochs),
+            notes=notes,
+        )
+    return _Fitted(frame, spec, split, data, recipe, placement, trained)
 
 
 def training_frame(snapshot_id: str, ports: Ports) -> tuple[pd.DataFrame, DatasetSpec]:

@@ -97,6 +97,17 @@ def test_an_endpoint_that_is_away_exits_with_three(
     assert "does not answer" in capsys.readouterr().err
 
 
+def test_writes_the_manifest_of_a_fit_on_several_cards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "job.yaml"
+    given = ["--name", "nightly", "--snapshot", "s-1", "--volume-claim", "home", "--nodes", "2", "--processes", "8"]
+    assert _run("pipeline", "train-job", *given, "--accelerator", "gaudi", "--out", str(out), "--json") == 0
+    assert orjson.loads(capsys.readouterr().out) == {"name": "nightly", "file": str(out)}
+    trainer = yaml.safe_load(out.read_text())["spec"]["trainer"]
+    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 8)
+    assert _run("pipeline", "train-job", *given, "--out", str(tmp_path / "absent" / "job.yaml")) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_tells_of_runs_and_their_tasks_on_a_cluster(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +158,7 @@ def test_tells_of_runs_and_their_tasks_on_this_machine(home: Path, capsys: pytes
     assert "no pipeline run 'second'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["compile", "run", "submit", "schedule", "runs", "logs"])
+@pytest.mark.parametrize("command", ["compile", "run", "submit", "schedule", "runs", "logs", "train-job"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("pipeline", command, "--help") == 0
     assert f"Example: trimtab pipeline {command}" in " ".join(capsys.readouterr().out.split())
