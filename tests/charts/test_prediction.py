@@ -2,15 +2,25 @@
 
 import importlib.util
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.charts.rendering import TRIMTAB, find, render, shape
+from trimtab.adapters.routes import FileRoutes
+from trimtab.rollout.route import Route, RoutePhase, Target
 
 
 def _script() -> Any:
@@ -114,3 +124,48 @@ def test_the_pod_runs_this_script_against_the_service() -> None:
     )
     assert "--url=http://trimtab-router:80" in pod["spec"]["containers"][0]["args"]
     assert "--model=ux_sessions" in pod["spec"]["containers"][0]["args"]
+
+
+@pytest.mark.slow  # a second of its own, and the start of a router
+def test_the_real_router_passes(tmp_path: Path) -> None:
+    answer = {"predictions": [{"probability": 0.2}]}
+    with _router(["unused"], answer) as (upstream, asked):
+        arms = {name: Target(upstream, "shop", version) for version, name in enumerate(("control", "treatment"), 1)}
+        phase = RoutePhase(datetime(2026, 1, 1, tzinfo=UTC), {"control": 0.5, "treatment": 0.5})
+        FileRoutes(tmp_path / "routes").publish(
+            Route(model="shop", control="control", arms=arms, experiment="checkout", phases=(phase,))
+        )
+        with _process(tmp_path) as url:
+            assert _run(url) == 0
+            assert _run(url) == 0
+    assert len(asked) == 4
+
+
+@contextmanager
+def _process(folder: Path) -> Iterator[str]:
+    """The router as the chart starts it, on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "serving.router", f"--routes={folder / 'routes'}", f"--events={folder / 'events'}",
+               f"--spool={folder / 'spool'}", "--profile=local", "--host=127.0.0.1", f"--port={port}"]  # fmt: skip
+    environment = {**os.environ, "TRIMTAB_HOME": str(folder / "home"), "TRIMTAB_PSEUDONYM_KEY": "0123456789abcdef"}
+    process = subprocess.Popen(command, env=environment)
+    try:
+        _until_ready(f"http://127.0.0.1:{port}/readyz", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the router did not start")
