@@ -6,8 +6,7 @@ Every server is a process on loopback with one worker and one thread for arithme
 are kept alive. What counts is the CPU time of the server's process divided by the requests it answered, the least of
 several rounds, in which the servers take turns: what else the machine does slows all of them. The model has 45 KPIs,
 three categories, a treatment and the history of a user. Histories come from Feast on a private Redis where that is
-installed. BentoML and MLServer are compared where they are installed, which they are not here: neither installs beside
-the versions that the lock file has.
+installed. BentoML and MLServer are not in the lock file, and so not compared.
 
 HTTP is driven by wrk where it is installed and by threads of httpx otherwise; gRPC by the channel of grpcio.
 """

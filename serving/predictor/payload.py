@@ -157,9 +157,7 @@ class RequestReader:
         for position, row in enumerate(rows):
             if not _SCALARS.issuperset(map(type, row)):
                 raise _not_a_category(position, row, self._lookups)
-            codes.append(
-                [known.get(category_text(value).strip(), UNKNOWN) for known, value in zip(lookups, row, strict=True)]
-            )
+            codes.append([_code(known, value) for known, value in zip(lookups, row, strict=True)])
         return np.array(codes, dtype=np.int64).reshape(len(rows), len(lookups))
 
     def _check_rows(self, rows: Sequence[object]) -> None:
@@ -184,6 +182,12 @@ class RequestReader:
         if moment.tzinfo is None:
             raise BadInput(f"'{self._timestamp}' is {_shown(value)}, without a zone.", remedy="Add one, e.g. 'Z'.")
         return moment
+
+
+def _code(known: Mapping[str, int], value: object) -> int:
+    """Code of a category, as validation reads it: trimmed, and 3.0 is 3; most values need no such reading."""
+    code = known.get(value) if isinstance(value, str) else None
+    return code if code is not None else known.get(category_text(value).strip(), UNKNOWN)
 
 
 def _picker(names: Sequence[str]) -> Callable[[Any], tuple[object, ...]]:
