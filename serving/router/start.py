@@ -15,6 +15,7 @@ import uvloop
 
 from serving.router.admin import Admin
 from serving.router.app import MAX_BODY_BYTES, RouterApp
+from serving.router.event_metrics import EventMetrics
 from serving.router.guard import Guard, environment_guard
 from serving.router.predict import Predictions
 from serving.router.protocol import RouterProtocol
@@ -76,7 +77,17 @@ def run(options: RouterOptions, *, listener: socket.socket) -> None:
     events = ports.event_writer(spool=options.spool or ports.home / "spool")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(options, listener, routes=routes, events=events, key=load_key(ports.home), guard=guard))
+            runner.run(
+                _serve(
+                    options,
+                    listener,
+                    routes=routes,
+                    events=events,
+                    event_metrics=EventMetrics(events),
+                    key=load_key(ports.home),
+                    guard=guard,
+                )
+            )
     finally:
         events.close()
 
@@ -87,6 +98,7 @@ async def _serve(
     *,
     routes: Routes,
     events: EventWriter,
+    event_metrics: EventMetrics,
     key: bytes,
     guard: Guard,
 ) -> None:
@@ -104,14 +116,15 @@ async def _serve(
     )
     server = _Server(app, drain_seconds=options.drain_seconds)
     shadow.start()
-    watching = asyncio.create_task(table.watch())
+    watching = [asyncio.create_task(table.watch()), asyncio.create_task(event_metrics.watch())]
     gc.collect()
     gc.freeze()  # what is loaded by now stays; the collector need not walk it at each turn
     gc.set_threshold(_COLLECT_AT, 20, 20)
     try:
         await server.serve(sockets=[listener])
     finally:
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         await shadow.close()
         table.close()
 
