@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -138,7 +139,10 @@ def test_the_real_router_passes(tmp_path: Path) -> None:
         with _process(tmp_path) as url:
             assert _run(url) == 0
             assert _run(url) == 0
+            with urllib.request.urlopen(f"{url}/metrics", timeout=5) as reply:
+                shown = set(re.findall(r"^(trimtab_router_\w+)[ {]", reply.read().decode(), re.MULTILINE))
     assert len(asked) == 4
+    assert {"trimtab_router_events_queued", "trimtab_router_latency_seconds_bucket"} <= shown
 
 
 @contextmanager
