@@ -149,7 +149,7 @@ def test_the_pipeline_runs_a_component_as_the_cluster_does(shared: Path) -> None
     arguments = [executor_input if word == "{{$}}" else word for word in container["args"]]
     ended = run("pipeline-python", *container["command"], *arguments, options=(f"--volume={shared}:{home}",))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    snapshot = (shared / "snapshot").read_text()
+    snapshot = json.loads((shared / "output.json").read_text())["parameterValues"]["Output"]
     assert (shared / "snapshots" / snapshot / "spec.yaml").is_file()
 
 
