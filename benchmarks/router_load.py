@@ -227,13 +227,15 @@ def _server(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server that binds its port itself, so that nobody answers there once it is killed; ready."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **({"TRIMTAB_HOME": str(home)} if home else {})}
-    process = subprocess.Popen([sys.executable, "-P", "-m", *command], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", *command, "--exit_with_parent"], env=environment, stdin=subprocess.PIPE
+    )
     try:
         _await(process, f"http://127.0.0.1:{port}{path}")
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def _await(process: subprocess.Popen[bytes], url: str, seconds: float = 120.0) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.router_load import FLUSH_SECONDS, measure
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 BUSY_SECONDS = 4.0  # a machine that runs other tests too may be late with a flush by so much
 
 
