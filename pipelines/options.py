@@ -26,6 +26,16 @@ REQUIRED_ENVIRONMENT = (
     "TRIMTAB_EVENTS",
     "KFP_ENDPOINT",
 )
+# Further keys of that Secret, set where it has them: the key of the pseudonyms, which tasks and router must share, and
+# a way into an object store for pods that have none by their service account.
+OPTIONAL_ENVIRONMENT = (
+    "TRIMTAB_PSEUDONYM_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "MLFLOW_S3_ENDPOINT_URL",
+)
 HOME = "/var/lib/trimtab"  # the `cluster` profile's state folder
 RECIPES = f"{HOME}/hpu-recipes"  # where the workers of a study share what Gaudi has compiled
 _RECIPES_MEGABYTES = 1024

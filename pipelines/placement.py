@@ -3,14 +3,16 @@
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from pipelines.options import HOME, REQUIRED_ENVIRONMENT, Options
+from pipelines.options import HOME, OPTIONAL_ENVIRONMENT, REQUIRED_ENVIRONMENT, Options
 
 
 def place(task: PipelineTask, options: Options) -> PipelineTask:
     """Give a task its image, environment and shared volume."""
     task.set_container_image(options.image)
     if options.environment_secret:
-        kubernetes.use_secret_as_env(task, options.environment_secret, {name: name for name in REQUIRED_ENVIRONMENT})
+        for names, optional in ((REQUIRED_ENVIRONMENT, False), (OPTIONAL_ENVIRONMENT, True)):
+            variables = {name: name for name in names}
+            kubernetes.use_secret_as_env(task, options.environment_secret, variables, optional=optional)
     if options.volume_claim:
         kubernetes.mount_pvc(task, options.volume_claim, HOME)
     return task

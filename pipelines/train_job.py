@@ -7,7 +7,7 @@ Trainer starts torchrun's processes on each node; the processes find each other 
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.options import HOME, REQUIRED_ENVIRONMENT, Options
+from pipelines.options import HOME, OPTIONAL_ENVIRONMENT, REQUIRED_ENVIRONMENT, Options
 from trimtab.errors import BadInput
 
 RUNTIME = "torch-distributed"  # which comes with Kubeflow Trainer
@@ -92,9 +92,9 @@ def _trainer(fit: Fit, options: Options) -> dict[str, Any]:
         "env": [{"name": name, "value": value} for name, value in options.worker_environment.items()],
     }
     if options.environment_secret:
+        trainer["env"] += [_from_secret(options.environment_secret, name) for name in REQUIRED_ENVIRONMENT]
         trainer["env"] += [
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": options.environment_secret, "key": name}}}
-            for name in REQUIRED_ENVIRONMENT
+            _from_secret(options.environment_secret, name, optional=True) for name in OPTIONAL_ENVIRONMENT
         ]
     if options.card:
         trainer["resourcesPerNode"] = {
@@ -141,3 +141,8 @@ def _patch(options: Options) -> dict[str, Any]:
         ]
     job = {"name": _CONTAINER, "template": {"spec": {"template": {"spec": pod}}}}
     return {"template": {"spec": {"replicatedJobs": [job]}}}
+
+
+def _from_secret(secret: str, name: str, *, optional: bool = False) -> dict[str, Any]:
+    reference = {"name": secret, "key": name, **({"optional": True} if optional else {})}
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.options import REQUIRED_ENVIRONMENT
+from pipelines.options import OPTIONAL_ENVIRONMENT, REQUIRED_ENVIRONMENT
 from tests.charts.rendering import Object, containers, find, render, shape
 from trimtab.profile import load_profile, shipped_profiles
 
@@ -47,7 +47,7 @@ def test_no_variable_is_set_twice(objects: list[Object]) -> None:
 
 
 def test_a_referenced_key_of_the_environment_is_one_that_is_documented() -> None:
-    documented = {*REQUIRED_ENVIRONMENT, "KFP_TOKEN", "TRIMTAB_PSEUDONYM_KEY"}
+    documented = {*REQUIRED_ENVIRONMENT, *OPTIONAL_ENVIRONMENT, "KFP_TOKEN"}
     for where, container in containers(render(shape("standard"))):
         for variable in container.get("env", []):
             secret = variable.get("valueFrom", {}).get("secretKeyRef", {})
@@ -57,7 +57,7 @@ def test_a_referenced_key_of_the_environment_is_one_that_is_documented() -> None
 
 def test_the_generated_environment_has_what_pipelines_and_arms_read() -> None:
     secrets = {one["metadata"]["name"]: one["stringData"] for one in find(render(shape("embedded")), "Secret")}
-    assert set(REQUIRED_ENVIRONMENT) <= secrets["trimtab-environment"].keys()
+    assert {*REQUIRED_ENVIRONMENT, *OPTIONAL_ENVIRONMENT} - {"AWS_REGION"} <= secrets["trimtab-environment"].keys()
     needed = set(re.findall(r"\$\{(\w+)\}", shipped_profiles()["cluster"].read_text(encoding="utf-8")))
     assert needed <= secrets["trimtab-arms"].keys()
     assert secrets["trimtab-arms"]["TRIMTAB_STUDY_STORAGE"] == ""

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.options import REQUIRED_ENVIRONMENT, Options, Toleration
+from pipelines.options import OPTIONAL_ENVIRONMENT, REQUIRED_ENVIRONMENT, Options, Toleration
 from pipelines.train_job import Fit, train_job
 from trimtab.errors import BadInput
 from trimtab.testing.crd_schemas import crd_folder, crd_problems
@@ -51,6 +51,12 @@ def test_each_process_has_a_card_and_their_number_is_said_outright() -> None:
     environment = {variable["name"]: variable for variable in trainer["env"]}
     assert environment["PT_HPU_LAZY_MODE"]["value"] == "0"
     assert set(REQUIRED_ENVIRONMENT) < set(environment)
+    optional = {
+        name
+        for name, variable in environment.items()
+        if variable.get("valueFrom", {}).get("secretKeyRef", {}).get("optional")
+    }
+    assert optional == set(OPTIONAL_ENVIRONMENT)
 
 
 def test_pools_differ_in_card_and_device_alone() -> None:
