@@ -51,12 +51,7 @@ def render(
         kube_version: Kubernetes' version; Helm's own default where empty.
         api_versions: APIs that the cluster has besides the built-in ones.
     """
-    options: Object = {"name": name, "namespace": NAMESPACE}
-    if kube_version:
-        options["kube_version"] = kube_version
-    if api_versions:
-        options["api_versions"] = list(api_versions)
-    files = _rendered(chart, json.dumps(values or {}), json.dumps(options))
+    files = _files(values, chart=chart, name=name, kube_version=kube_version, api_versions=api_versions)
     return [
         document
         for path, text in sorted(files.items())
@@ -64,6 +59,29 @@ def render(
         for document in yaml.load_all(text, Loader=_LOADER)
         if document
     ]
+
+
+def notes(values: Mapping[str, Any] | None = None, *, api_versions: Sequence[str] = ()) -> str:
+    """What Helm shows after an installation.
+
+    Args:
+        values: What a user sets.
+        api_versions: APIs that the cluster has besides the built-in ones.
+    """
+    files = _files(values, chart=TRIMTAB, name="trimtab", kube_version="", api_versions=api_versions)
+    [text] = [text for path, text in files.items() if path.endswith("NOTES.txt")]
+    return text
+
+
+def _files(
+    values: Mapping[str, Any] | None, *, chart: Path, name: str, kube_version: str, api_versions: Sequence[str]
+) -> dict[str, str]:
+    options: Object = {"name": name, "namespace": NAMESPACE}
+    if kube_version:
+        options["kube_version"] = kube_version
+    if api_versions:
+        options["api_versions"] = list(api_versions)
+    return _rendered(chart, json.dumps(values or {}), json.dumps(options))
 
 
 def shape(name: str) -> Object:

@@ -1,19 +1,41 @@
 """Every shape renders, and the objects fit together: names, labels, references."""
 
 import re
+import tarfile
+from pathlib import Path
 
 import pytest
-from helm_python.chart import lint
+from helm_python.chart import Chart, lint
 
-from tests.charts.rendering import DEFINITIONS, NAMESPACE, SHAPES, TRIMTAB, Object, find, pod_specs, render, shape
+from tests.charts.rendering import (
+    DEFINITIONS,
+    NAMESPACE,
+    SHAPES,
+    TRIMTAB,
+    Object,
+    find,
+    notes,
+    pod_specs,
+    render,
+    shape,
+)
 
-STANDARD = {
-    f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "version", "managed-by", "part-of")
-}
+PARTS = ("name", "instance", "component", "version", "managed-by", "part-of")
+STANDARD = {"helm.sh/chart", *(f"app.kubernetes.io/{part}" for part in PARTS)}
 
 
 def test_the_shapes_that_are_promised_are_there() -> None:
-    assert {"standard", "knative", "cpu", "gpu", "gaudi", "air-gapped", "bring-your-own", "embedded"} <= SHAPES.keys()
+    assert {
+        "standard",
+        "knative",
+        "cpu",
+        "gpu",
+        "gaudi",
+        "air-gapped",
+        "bring-your-own",
+        "embedded",
+        "rollout",
+    } == SHAPES.keys()
 
 
 @pytest.mark.parametrize("name", ["defaults", *SHAPES])
@@ -111,3 +133,24 @@ def test_the_defaults_name_no_registry() -> None:
         for _, spec in pod_specs(render())
         for container in spec["containers"]
     )
+
+
+def test_what_is_packaged_renders_the_same_and_holds_what_a_user_reads(tmp_path: Path) -> None:
+    archive = Path(Chart.load(TRIMTAB).save(tmp_path))
+    assert render(shape("standard"), chart=archive) == render(shape("standard"))
+    with tarfile.open(archive) as packed:
+        names = {name.removeprefix("trimtab/") for name in packed.getnames()}
+    assert {"README.md", "values.yaml", "values.schema.json", "files/dashboard.json", "files/prediction.py"} <= names
+    assert not [name for name in names if name.startswith("ci/") or name in ("INTRODUCTION.md", "schema.yaml")]
+
+
+def test_the_notes_say_what_is_missing_and_what_to_do_next() -> None:
+    bare = notes()
+    assert "trimtab-environment" in bare
+    assert "KServe was not found" in bare
+    assert "install the chart trimtab-crds" in bare
+    assert "helm test trimtab --namespace shop" in bare
+    whole = notes(api_versions=["serving.kserve.io/v1beta1", "trimtab.dev/v1alpha1"])
+    assert "KServe" not in whole
+    assert "trimtab-crds" not in whole
+    assert "Network policies are off" in notes({"networkPolicy": {"enabled": False}})
