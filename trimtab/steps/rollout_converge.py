@@ -55,7 +55,7 @@ def converge(
         _promote(plan, state, ports, command)
     if state.status == "rolled_back":
         _retire(plan, state, ports)
-    over = state.over and now >= state.since + _drain_time(plan)
+    over = state.over and now >= state.since + drain_time(plan)
     if over:
         for arm in {CONTROL, TREATMENT} - set(endpoints):
             ports.deployer.remove(server_name(plan, arm))
@@ -104,6 +104,6 @@ def _retire(plan: RolloutPlan, state: RolloutState, ports: Ports) -> None:
         ports.registry.delete_alias(plan.model, "challenger")
 
 
-def _drain_time(plan: RolloutPlan) -> timedelta:
+def drain_time(plan: RolloutPlan) -> timedelta:
     """Until every router has heard of the route and every request under way has been answered or given up."""
     return max(timedelta(seconds=plan.lead_seconds), _HEARING) + timedelta(milliseconds=2 * plan.timeout_ms)
