@@ -22,10 +22,11 @@ from trimtab.models.gate import Gate, Limits, judge
 from trimtab.ports import Ports, TrackedRun
 from trimtab.report import charts
 from trimtab.sessions.inputs import model_inputs
-from trimtab.sessions.spec import load_spec
+from trimtab.sessions.spec import DatasetSpec, load_spec
 from trimtab.types import Alias, Interval, ModelVersion
 
 STAGE = "register"
+WITH_HISTORY = "training.parquet"  # What the features step adds to a snapshot.
 EVALUATION = "evaluation.json"
 EXAMPLE_ROWS = 200
 _TAG_LENGTH = 2000
@@ -98,7 +99,8 @@ def run(config: Config, ports: Ports) -> Result:
     bundle = Path(config.bundle)
     trained = _trained(bundle)
     gate = judge(trained.evaluation, config.limits)
-    frame, spec = _example(config.snapshot_id, ports)
+    frame, dataset = _example(config.snapshot_id, ports)
+    spec = dataset.name
     digest = _digest(bundle)
     ports.progress(STAGE, 0, 3, "recording the run")
     version = _made_before(spec, config.run, digest, ports)
@@ -115,6 +117,8 @@ def run(config: Config, ports: Ports) -> Result:
                 metrics={name: interval.estimate for name, interval in trained.evaluation.metrics.items()},
             )
     ports.progress(STAGE, 2, 3, "setting the alias")
+    if (ports.snapshots.folder(config.snapshot_id) / WITH_HISTORY).is_file() and model_inputs(dataset).history:
+        ports.features.add_service(dataset, version.version)  # Whoever serves the version may ask for it from now on.
     if gate.passed:
         _stand(version, ports)
     version = ports.registry.resolve(spec, str(version.version))
@@ -134,11 +138,11 @@ def _trained(bundle: Path) -> Trained:
         raise BadInput(f"'{path}' is not an evaluation: {error}.", remedy="Run the train step again.") from error
 
 
-def _example(snapshot_id: str, ports: Ports) -> tuple[pd.DataFrame, str]:
-    """A few rows of model input, and the spec's name. The first row is that of a unit never seen, without history."""
+def _example(snapshot_id: str, ports: Ports) -> tuple[pd.DataFrame, DatasetSpec]:
+    """A few rows of model input, and the spec. The first row is that of a unit never seen, without history."""
     folder = ports.snapshots.folder(snapshot_id)
     spec = load_spec(str(folder / "spec.yaml"))
-    path = folder / "training.parquet"
+    path = folder / WITH_HISTORY
     rows = pq.ParquetFile(path if path.is_file() else folder / "sessions.parquet")
     inputs = model_inputs(spec)
     batch = next(rows.iter_batches(batch_size=EXAMPLE_ROWS, columns=[*inputs.request, *inputs.history]))
@@ -146,7 +150,7 @@ def _example(snapshot_id: str, ports: Ports) -> tuple[pd.DataFrame, str]:
     numeric = [name for name in inputs.numeric if name in example.columns]
     example = example.astype(dict.fromkeys(numeric, "float64"))
     example.loc[0, list(inputs.history)] = float("nan")
-    return example, spec.name
+    return example, spec
 
 
 def _made_before(name: str, run: str, digest: str, ports: Ports) -> ModelVersion | None:

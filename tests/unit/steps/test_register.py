@@ -15,9 +15,10 @@ from trimtab.models.gate import Limits
 from trimtab.ports import Ports
 from trimtab.profile import load_profile
 from trimtab.runtime import Runtime
-from trimtab.steps import promote, register, train
+from trimtab.steps import features, materialize, promote, register, train
 from trimtab.testing.known_truth import make_shop
 from trimtab.testing.registry import mlflow_database
+from trimtab.testing.shop import shop_sessions, shop_spec
 
 STRICT = Limits(must_beat="a baseline that nobody fitted")  # nothing passes
 
@@ -39,6 +40,8 @@ def _ports(home: Path) -> Runtime:
             "home": home,
             "tracking_uri": f"sqlite:///{home}/mlflow.db",
             "artifact_root": f"file://{home}/artifacts",
+            "feature_registry": f"{home}/features/registry.db",
+            "online_store": f"sqlite:///{home}/features/online.db",
         }
     )
     return Runtime(profile, profile_name="local")
@@ -188,3 +191,19 @@ def test_only_a_ship_promotes_unless_somebody_answers_for_it(ports: Ports, confi
     assert ports.registry.resolve(model, "champion").version == 1
     promote.run(replace(wanted, override="Ada: legal deadline"), ports)
     assert ports.registry.resolve(model, "champion").tags["promoted_by"] == "override: Ada: legal deadline"
+
+
+def test_a_version_gets_a_feature_service_of_its_own(tmp_path: Path) -> None:
+    ports = _ports(tmp_path)
+    spec = shop_spec()
+    snapshot = ports.snapshots.put(
+        shop_sessions(np.random.default_rng(1), spec, rows=1_500), spec, source="shop.csv", rejected=0
+    )
+    features.run(features.Config(snapshot.id), ports)
+    result = train.run(train.Config(snapshot.id, kind="logistic", resamples=60), ports)
+    made = register.run(register.Config(snapshot.id, result.bundle, 7, "r1", Limits()), ports)
+    materialize.run(materialize.Config(snapshot.id), ports)
+    own, shared = (ports.features.online(["nobody"], spec, version=version) for version in (made.version, None))
+    assert own.equals(shared)
+    with pytest.raises(NotFound, match="no service"):
+        ports.features.online(["nobody"], spec, version=made.version + 1)
