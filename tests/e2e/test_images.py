@@ -157,7 +157,7 @@ def test_the_pipeline_runs_a_component_as_the_cluster_does(shared: Path) -> None
     ("name", "absent"),
     [
         ("serving", ("torch", "kfp", "dask", "optuna", "evidently", "pip")),
-        ("controller", ("torch", "kfp", "feast", "kserve", "sklearn", "pip")),
+        ("controller", ("torch", "kfp", "feast", "sklearn", "pip")),
         ("pipeline-python", ("kserve", "kopf", "pip")),
     ],
 )
