@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -233,6 +233,45 @@ class Routes(Protocol):
 
     def remove(self, model: str) -> None:
         """Stop routing the model; nothing happens where it has no route."""
+        ...
+
+
+class Lease(Protocol):
+    """What only one process at a time holds."""
+
+    @property
+    def term(self) -> timedelta:
+        """How long a claim holds."""
+        ...
+
+    def claim(self, *, now: datetime) -> bool:
+        """Take it, or renew it; returns whether it is held from now on. Raises Unavailable."""
+        ...
+
+    def let_go(self) -> None:
+        """Give it up, so that the next one need not wait."""
+        ...
+
+
+class ExperimentResources(Protocol):
+    """ModelExperiments of one namespace, as the documents that the Kubernetes API keeps."""
+
+    namespace: str
+
+    def apply(self, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make a resource, or give it this one's specification. Raises BadInput where the API refuses it."""
+        ...
+
+    def get(self, name: str) -> Mapping[str, Any]:
+        """One resource. Raises NotFound."""
+        ...
+
+    def list(self) -> Sequence[Mapping[str, Any]]:
+        """All resources, in the order of the alphabet."""
+        ...
+
+    def annotate(self, name: str, annotations: Mapping[str, str]) -> Mapping[str, Any]:
+        """Add or replace annotations. Raises NotFound."""
         ...
 
 

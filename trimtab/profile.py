@@ -131,6 +131,25 @@ class RouterUrl(_Strict):
     outcomes_token: str = ""
 
 
+class FolderRoutes(_Strict):
+    """Routes are files in the state folder."""
+
+    kind: Literal["folder"]
+
+
+class ConfigMapRoutes(_Strict):
+    """Routes are keys of a ConfigMap that routers mount.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+    """
+
+    kind: Literal["configmap"]
+    namespace: str = "default"
+    name: str = "trimtab-routes"
+
+
 class Profile(_Strict):
     """One place to run in.
 
@@ -146,6 +165,7 @@ class Profile(_Strict):
         pipelines: Where pipelines run.
         deployer: Where arms are served.
         router: Where the router runs.
+        routes: Where routers read what they are told.
     """
 
     name: str
@@ -159,6 +179,7 @@ class Profile(_Strict):
     pipelines: Annotated[LocalPipelines | KubeflowPipelines, Field(discriminator="kind")]
     deployer: Annotated[ProcessDeployer | KserveDeployer, Field(discriminator="kind")]
     router: Annotated[RouterProcess | RouterUrl, Field(discriminator="kind")] = RouterProcess(kind="process")
+    routes: Annotated[FolderRoutes | ConfigMapRoutes, Field(discriminator="kind")] = FolderRoutes(kind="folder")
 
 
 def shipped_profiles() -> dict[str, Path]:

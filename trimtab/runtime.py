@@ -4,18 +4,22 @@ Each port is built on first use and imports its adapter then, so that a process 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from trimtab.errors import BadInput
 from trimtab.ports import (
     Deployer,
     DriftReporter,
+    ExperimentResources,
     FeatureStore,
     Launcher,
+    Lease,
     Predictor,
     Progress,
     Registry,
@@ -27,11 +31,12 @@ from trimtab.ports import (
     Tracker,
     Warehouse,
 )
-from trimtab.profile import KserveDeployer, KubeflowPipelines, Profile, RouterProcess, load_profile
+from trimtab.profile import ConfigMapRoutes, KserveDeployer, KubeflowPipelines, Profile, RouterProcess, load_profile
 
 if TYPE_CHECKING:
     from trimtab.adapters.event_buffer import BufferedEventLog
     from trimtab.adapters.events import SegmentEventLog
+    from trimtab.adapters.kubernetes import Kind, Objects
 
 
 def _silent(stage: str, done: int, total: int, note: str = "") -> None:
@@ -41,10 +46,11 @@ def _silent(stage: str, done: int, total: int, note: str = "") -> None:
 class Runtime:
     """The ports of one profile; satisfies `trimtab.ports.Ports`."""
 
-    def __init__(self, profile: Profile, *, profile_name: str, progress: Progress = _silent) -> None:
+    def __init__(self, profile: Profile, *, profile_name: str, progress: Progress = _silent, rollout: str = "") -> None:
         self.profile = profile
         self.profile_name = profile_name
         self.progress = progress
+        self._rollout = rollout
         _make(profile.home)
 
     @property
@@ -110,10 +116,71 @@ class Runtime:
 
     @cached_property
     def routes(self) -> Routes:
-        """Routes in files."""
+        """Where routers read what they are told."""
+        settings = self.profile.routes
+        if isinstance(settings, ConfigMapRoutes):
+            from trimtab.adapters.kubernetes_routes import CONFIG_MAPS, KubernetesRoutes
+
+            return KubernetesRoutes(self._objects(CONFIG_MAPS, settings.namespace), name=settings.name)
         from trimtab.adapters.routes import FileRoutes
 
         return FileRoutes(self.home / "routes")
+
+    def experiments(self, namespace: str = "") -> ExperimentResources:
+        """ModelExperiments in the cluster that the profile's deployer serves in.
+
+        Args:
+            namespace: Where; the pod's own or the kubeconfig's, where empty.
+        """
+        from trimtab.adapters.kubernetes import current_namespace
+        from trimtab.adapters.kubernetes_experiments import EXPERIMENTS, KubernetesExperiments
+
+        namespace = namespace or current_namespace(**self._cluster)
+        return KubernetesExperiments(self._objects(EXPERIMENTS, namespace), namespace=namespace)
+
+    def lease(self, name: str, *, namespace: str, holder: str) -> Lease:
+        """A lease that only one of several controllers holds.
+
+        Args:
+            name: Its name.
+            namespace: Its namespace.
+            holder: Who asks, unique among all who do.
+        """
+        from trimtab.adapters.kubernetes_lease import LEASES, KubernetesLease
+
+        return KubernetesLease(self._objects(LEASES, namespace), name=name, holder=holder)
+
+    def of_rollout(self, name: str, *, serving: Mapping[str, Any]) -> "Runtime":
+        """The same ports, but that arms belong to a rollout and run with resources of its own.
+
+        Args:
+            name: Name of the rollout.
+            serving: Fields of the KServe deployer that it has otherwise; empty for none.
+
+        Raises:
+            BadInput: They do not go with the profile's.
+        """
+        settings = self.profile.deployer
+        if isinstance(settings, KserveDeployer) and serving:
+            try:
+                settings = KserveDeployer.model_validate({**settings.model_dump(), **serving})
+            except ValidationError as error:
+                raise BadInput(f"the serving resources of '{name}': {error.errors()[0]['msg']}.") from error
+        profile = self.profile.model_copy(update={"deployer": settings})
+        return Runtime(profile, profile_name=self.profile_name, progress=self.progress, rollout=name)
+
+    @property
+    def _cluster(self) -> dict[str, str]:
+        """How to reach the cluster: as the deployer does."""
+        settings = self.profile.deployer
+        if isinstance(settings, KserveDeployer):
+            return {"kubeconfig": settings.kubeconfig, "context": settings.context}
+        return {"kubeconfig": "", "context": ""}
+
+    def _objects(self, kind: "Kind", namespace: str) -> "Objects":
+        from trimtab.adapters.kubernetes import Objects, connect
+
+        return Objects(connect(**self._cluster), kind, namespace=namespace)
 
     @cached_property
     def rollouts(self) -> RolloutStore:
@@ -165,7 +232,7 @@ class Runtime:
         if isinstance(settings, KserveDeployer):
             from trimtab.adapters.kserve import KserveArmDeployer
 
-            return KserveArmDeployer(settings)
+            return KserveArmDeployer(settings, rollout=self._rollout)
         from trimtab.adapters.processes import ProcessArmDeployer
 
         return ProcessArmDeployer(self.home / "servers", profile_name=self.profile_name, fetch=self.registry.download)

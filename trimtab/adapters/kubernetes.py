@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import urllib3
 
+from trimtab.adapters.kubernetes_core import CoreObjectsApi
 from trimtab.errors import BadInput, NotFound, TrimtabError, Unavailable
 
 with warnings.catch_warnings():
@@ -25,7 +27,7 @@ with warnings.catch_warnings():
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config.config_exception import ConfigException
 
-__all__ = ["Kind", "Objects", "connect", "serialise"]
+__all__ = ["Kind", "Objects", "connect", "current_namespace", "serialise"]
 
 ResultT = TypeVar("ResultT")
 Body = dict[str, Any]
@@ -34,11 +36,12 @@ _CONNECT_SECONDS, _READ_SECONDS = 5.0, 15.0
 _ATTEMPTS = 5  # of one call that the API fails to answer
 _CONFLICTS = 10  # of one change that rivals were faster at
 _POD = "KUBERNETES_SERVICE_HOST"  # set in every pod
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object, and what puts it into a cluster."""
+    """A kind of object, and what puts it into a cluster; the group is empty for core objects."""
 
     group: str
     version: str
@@ -69,6 +72,23 @@ def connect(*, kubeconfig: str = "", context: str = "") -> Any:
         ) from error
     made.retries = False  # `Objects` decides what may be tried again
     return client.ApiClient(made)
+
+
+def current_namespace(*, kubeconfig: str = "", context: str = "") -> str:
+    """The namespace that is meant where none is named: the pod's own inside a cluster, else the context's.
+
+    Args:
+        kubeconfig: A kubeconfig file; empty for the usual one.
+        context: A context of it; empty for its current one.
+    """
+    if os.environ.get(_POD) and not (kubeconfig or context) and _ACCOUNT.is_file():
+        return _ACCOUNT.read_text(encoding="utf-8").strip()
+    try:
+        contexts, current = config.list_kube_config_contexts(kubeconfig or None)
+    except (ConfigException, OSError, ValueError):
+        return "default"  # `connect` says what is wrong with it
+    found = next((one for one in contexts if one["name"] == context), current)
+    return str(found["context"].get("namespace") or "default")
 
 
 def serialise(model: Any) -> Body:
@@ -136,7 +156,7 @@ class Objects:
 
     @cached_property
     def _custom(self) -> Any:
-        return client.CustomObjectsApi(self._api)
+        return client.CustomObjectsApi(self._api) if self._kind.group else CoreObjectsApi(self._api)
 
     def _call(self, verb: str, method: Callable[..., ResultT], *name: str, **options: Any) -> ResultT:
         kind = self._kind

@@ -2,13 +2,38 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
-from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from trimtab.rollout.route import Route, dump_route, parse_route
 
 SUFFIX = ".json"
+# A file's name that is also a key of a ConfigMap; names of models that are none are written in hexadecimal.
+_PLAIN, _HEX = re.compile(r"(?!hex\.)(?!\.\.)[A-Za-z0-9._-]{1,200}"), "hex."
+
+
+def file_name(model: str) -> str:
+    """Name of a model's document, unique over all names.
+
+    >>> file_name("shop"), file_name("a/b")
+    ('shop.json', 'hex.612f62.json')
+    """
+    stem = model if _PLAIN.fullmatch(model) else _HEX + model.encode().hex()
+    return stem + SUFFIX
+
+
+def model_of(name: str) -> str:
+    """The model that a document of this name is of.
+
+    >>> model_of("hex.612f62.json")
+    'a/b'
+    """
+    stem = name.removesuffix(SUFFIX)
+    if stem.startswith(_HEX):
+        with contextlib.suppress(ValueError):
+            return bytes.fromhex(stem.removeprefix(_HEX)).decode()
+    return stem
 
 
 class FileRoutes:
@@ -53,8 +78,7 @@ class FileRoutes:
         for path in self._folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                 state = path.stat()
-                name = unquote(path.name.removesuffix(SUFFIX))
-                found[name] = f"{state.st_mtime_ns}-{state.st_ino}-{state.st_size}"
+                found[model_of(path.name)] = f"{state.st_mtime_ns}-{state.st_ino}-{state.st_size}"
         return found
 
     def remove(self, model: str) -> None:
@@ -62,4 +86,4 @@ class FileRoutes:
         self._path(model).unlink(missing_ok=True)
 
     def _path(self, model: str) -> Path:
-        return self._folder / f"{quote(model, safe='')}{SUFFIX}"
+        return self._folder / file_name(model)

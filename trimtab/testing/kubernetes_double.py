@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlparse
 import yaml
 
 _LIFETIME_SECONDS = 240.0
+_PLURALS = ("inferenceservices", "deployments", "revisions", "configmaps", "leases", "modelexperiments")
 Body = dict[str, Any]
 Answer = tuple[int, Body]
 
@@ -54,7 +55,7 @@ class KubernetesDouble:
     """
 
     url: str = ""
-    plurals: set[str] = field(default_factory=lambda: {"inferenceservices", "deployments", "revisions"})
+    plurals: set[str] = field(default_factory=lambda: set(_PLURALS))
     namespaces: set[str] = field(default_factory=lambda: {"default"})
     controller: Controller | None = None
     objects: dict[tuple[str, str, str], Body] = field(default_factory=dict)
@@ -99,6 +100,8 @@ class KubernetesDouble:
         """Status and body of the answer to one call."""
         self.calls.append((method, path))
         parts = path.strip("/").split("/")
+        if parts[:2] == ["api", "v1"]:  # core objects
+            parts = ["apis", "", *parts[1:]]
         if len(parts) not in (6, 7) or parts[0] != "apis" or parts[5] not in self.plurals:
             return 404, {}
         namespace, plural, name = parts[4], parts[5], "/".join(parts[6:])
@@ -112,7 +115,9 @@ class KubernetesDouble:
         if verb == "list":
             wanted = dict(item.split("=") for item in query.get("labelSelector", "").split(",") if item)
             items = [found for key, found in self.objects.items() if key[:2] == (plural, namespace)]
-            return 200, {"items": [item for item in items if wanted.items() <= item["metadata"]["labels"].items()]}
+            return 200, {
+                "items": [item for item in items if wanted.items() <= item["metadata"].get("labels", {}).items()]
+            }
         return self._one(verb, (plural, namespace, name), body)
 
     def _one(self, verb: str, key: tuple[str, str, str], body: Body) -> Answer:
