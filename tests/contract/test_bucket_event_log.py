@@ -98,3 +98,11 @@ def test_an_endpoint_that_is_away(uri: str, tmp_path: Path, monkeypatch: pytest.
         log.append([exposure("u1")])
     with pytest.raises(Unavailable, match="did not answer"):
         log.read("e", "exposure")
+
+
+def test_an_endpoint_that_is_none_is_a_log_that_is_away(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio:9000")
+    with pytest.raises(Unavailable, match="AWS_ENDPOINT_URL"):
+        open_event_log(uri, cache=tmp_path).append([exposure("u1")])

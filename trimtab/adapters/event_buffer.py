@@ -18,7 +18,7 @@ from weakref import WeakSet
 from trimtab.adapters.event_segments import check
 from trimtab.adapters.event_spool import Spool
 from trimtab.adapters.events import Segment, SegmentEventLog, segments
-from trimtab.errors import BadInput, TrimtabError
+from trimtab.errors import BadInput
 from trimtab.types import Event
 
 _log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class BufferedEventLog:
         if self._retry_at is None:
             try:
                 self._store.write(segment.key, segment.payload)
-            except (OSError, TrimtabError) as error:
+            except Exception as error:  # whatever a store raises, the events are at hand only here
                 self._away(error)
             else:
                 self._flushed += segment.events
@@ -215,7 +215,7 @@ class BufferedEventLog:
             return
         try:
             empty = self._spool.drain(self._store, enough=lambda: self._clock() - started > self._flush_seconds)
-        except (OSError, TrimtabError) as error:
+        except Exception as error:  # as in `_write`; what waits stays where it is
             self._away(error)
             return
         self._pause = self._flush_seconds

@@ -106,11 +106,13 @@ class BucketStore:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
+        from pyarrow import ArrowException  # of an endpoint or a name that is none
+
         try:
             yield
         except FileNotFoundError:
             raise
-        except OSError as error:
+        except (OSError, ArrowException) as error:
             raise Unavailable(
                 f"event log '{self._uri}' did not answer: {error}",
                 remedy="Check the bucket, AWS_ENDPOINT_URL and the credentials.",

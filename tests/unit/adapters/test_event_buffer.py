@@ -76,6 +76,7 @@ class UnsteadyStore(FolderStore):
     """A folder that is away at times."""
 
     away = False
+    error: Exception = Unavailable("the store is away.")
     written: list[str]
 
     def __init__(self, root: Path) -> None:
@@ -85,7 +86,7 @@ class UnsteadyStore(FolderStore):
     def write(self, key: str, payload: bytes) -> None:
         """As of a folder, unless it is away."""
         if self.away:
-            raise Unavailable("the store is away.")
+            raise self.error
         super().write(key, payload)
         self.written.append(key)
 
@@ -214,6 +215,23 @@ def test_what_the_log_does_not_take_waits_in_the_spool(
     writer.put(exposure("u3", minutes=2))
     writer.flush()
     assert (writer.spooled, units(store)) == (2, ["u1", "u2", "u3"])
+
+
+def test_whatever_the_log_raises_the_events_are_kept(
+    store: UnsteadyStore, open_writer: Callable[..., BufferedEventLog], clock: Clock
+) -> None:
+    writer = open_writer()
+    store.away, store.error = True, ValueError("a client's own mistake")
+    writer.put(exposure("u1"))
+    writer.put(exposure("u2", experiment="other"))
+    writer.flush()
+    clock.now += 2 * _NEVER
+    writer.flush()  # which asks again, in vain
+    assert (writer.flushed, writer.spooled, writer.dropped) == (2, 2, 0)
+    store.away = False
+    clock.now += 4 * _NEVER
+    writer.flush()
+    assert units(store) == ["u1"]
 
 
 def test_asks_a_log_that_is_away_less_and_less_often(
