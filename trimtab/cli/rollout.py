@@ -71,7 +71,8 @@ def start(
         )
         pause = every if traffic is None else _FLUSH_SECONDS
         for result, came in _drive(wanted, ports, coming=coming, pause=pause):
-            if not as_json:
+            draining = result.state.over and result.decision.action == "hold"
+            if not (as_json or draining):
                 console.err.print(decision_line(result, came), highlight=False, soft_wrap=True)
     found = rollout.status(wanted.name, ports)
     console.emit(found, as_json=as_json, render=lambda: console.out.print(status_view(found)))
