@@ -33,6 +33,16 @@ _CONTENTS: Final = {
     "BOOL": "bool_contents",
     "BYTES": "bytes_contents",
 }
+# As wide as the field, and no float for a whole number: it may be somebody's id.
+_ARRAYS: Final = {
+    "uint_contents": np.uint32,
+    "int_contents": np.int32,
+    "uint64_contents": np.uint64,
+    "int64_contents": np.int64,
+    "fp32_contents": np.float32,
+    "fp64_contents": np.float64,
+    "bool_contents": np.bool_,
+}
 
 
 class PredictorServicer(InferenceServicer):
@@ -97,7 +107,7 @@ async def infer(engine: Engine, request: Any) -> Any:
         raise ModelNotFound(f"{engine.name} version {request.model_version[:80]}")
     try:
         wanted = wanted_outputs([(output.name, None) for output in request.outputs], binary=False)
-        batch = engine.reader.columns(_columns(request))
+        batch = engine.reader.columns(columns_of(request))
         engine.metrics.batch("grpc", len(batch.units))
         answer = await engine.answer(batch)
     except BadInput as error:
@@ -131,7 +141,12 @@ async def serve(servicer: PredictorServicer, *, host: str, port: int, shared: bo
     return server
 
 
-def _columns(request: Any) -> Mapping[str, Column]:
+def columns_of(request: Any) -> Mapping[str, Column]:
+    """The tensors of a `ModelInferRequest` by name.
+
+    Raises:
+        BadInput: They are not as the protocol wants them.
+    """
     raw: Sequence[bytes] = request.raw_input_contents
     tensors = request.inputs
     if raw and len(raw) != len(tensors):
@@ -155,7 +170,7 @@ def _contents(name: str, tensor: Any, rows: int) -> Column:
         raise BadInput(f"tensor '{name}' has shape [{rows}] but {len(values)} values in '{field}'.")
     if tensor.datatype == "BYTES":
         return [text(name, value) for value in values]
-    return np.fromiter(values, dtype=np.float64, count=rows)
+    return np.fromiter(values, dtype=_ARRAYS[field], count=rows)
 
 
 def _response(engine: Engine, request: Any, answer: Answer, wanted: Mapping[str, bool]) -> Any:

@@ -95,8 +95,8 @@ class RequestReader:
                 "the body has no list 'instances'.", remedy='Send JSON: {"instances": [{"<column>": <value>}]}.'
             )
         _check_size(len(rows))
-        carries = self._carried and all(map(self._carried.issubset, rows))
         try:
+            carries = self._carried and all(map(self._carried.issubset, rows))
             numbers = [self._numbers_of(row) for row in rows]
             histories = [self._history_of(row) for row in rows] if carries else ()
             categories = [self._categories_of(row) for row in rows]

@@ -11,7 +11,7 @@ from kserve.errors import InvalidInput, ModelNotFound
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from serving.predictor.engine import Engine
-from serving.predictor.grpc_service import infer
+from serving.predictor.grpc_service import columns_of, infer
 from serving.predictor.model import ConversionPredictor
 from trimtab.models.bundle import ConversionModel
 
@@ -48,6 +48,24 @@ def test_answers_typed_values_with_typed_values(engine: Engine, model: Conversio
     assert list(by_name["version"].int64_contents) == [4, 4]
     assert (response.id, response.model_version) == ("mine", "4")
     assert response.parameters["history"].string_param == "absent"
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "value", "unit"),
+    [
+        ("INT64", "int64_contents", 2**53 + 1, "9007199254740993"),
+        ("UINT64", "uint64_contents", 2**64 - 1, "18446744073709551615"),
+        ("INT8", "int_contents", -7, "-7"),
+        ("UINT32", "uint_contents", 17, "17"),
+        ("FP64", "fp64_contents", 17.0, "17"),
+        ("BOOL", "bool_contents", True, "true"),
+    ],
+)
+def test_reads_a_typed_unit_as_it_was_sent(datatype: str, field: str, value: object, unit: str, engine: Engine) -> None:
+    request = _request(raw=False)
+    tensor = request.inputs.add(name="user_id", datatype=datatype, shape=[2])
+    getattr(tensor.contents, field).extend([value, value])
+    assert engine.reader.columns(columns_of(request)).units == (unit, unit)
 
 
 def test_answers_raw_bytes_with_raw_bytes(engine: Engine, model: ConversionModel) -> None:
