@@ -16,6 +16,7 @@ from trimtab.models.encode import category_text
 
 JSON_BYTES = b"inference-header-content-length"
 _MOST_DIGITS = 12  # of a length in bytes
+MAX_INSTANCES = 10_000  # of one request, as many as a model server of ours takes; more would hold up everybody else
 LONGEST_TEXT = 256  # characters of a unit id or attribute; longer ones are a mistake, or an attack on the log
 _NUMBERS = {
     "FP64": "<f8",
@@ -64,12 +65,13 @@ def read_v1(body: bytes, *, unit: str | None, unit_field: str, attributes: Seque
         attributes: Fields of an instance to read.
 
     Raises:
-        BadInput: It is not a JSON object, or holds a unit id that is none.
+        BadInput: It is not a JSON object, holds too many instances, or a unit id that is none.
     """
     document = _object(body)
     instances = document.get("instances")
     if not isinstance(instances, list):
         return V1Body(document, [Subject(unit, {}, [])])  # the arm says what is wrong
+    _check_number(len(instances), "instances")
     if unit is not None or not unit_field:
         first = instances[0] if instances else None
         return V1Body(document, [Subject(unit, _attributes(first, attributes), list(range(len(instances))))])
@@ -94,14 +96,18 @@ def read_v2(body: bytes, *, json_bytes: int | None, unit: str | None, names: Seq
         unit_field: Parameter or tensor that holds the unit; none where empty.
 
     Raises:
-        BadInput: It is not JSON, its binary data do not fit, or it holds several units.
+        BadInput: It is not JSON, its binary data do not fit, or it holds several units or too many instances.
     """
     length = len(body) if json_bytes is None else json_bytes
     if not 0 <= length <= len(body):
         raise BadInput(f"the JSON part has {length} bytes, but the body {len(body)}.")
     document = _object(body[:length])
+    if isinstance(tensors := document.get("inputs"), list):
+        _check_number(len(tensors), "tensors")
     if unit is None and unit_field:
-        found = {unit_text(value) for value in _values(document, unit_field, body, length)}
+        values = _values(document, unit_field, body, length, most=MAX_INSTANCES + 1)
+        _check_number(len(values), "instances or more")
+        found = {unit_text(value) for value in values}
         if len(found) > 1:
             raise BadInput(
                 f"'{unit_field}' holds {len(found)} units; a v2 request is answered by one arm.",
@@ -143,6 +149,13 @@ def unit_text(value: object) -> str | None:
     return text or None
 
 
+def _check_number(number: int, what: str) -> None:
+    if number > MAX_INSTANCES:
+        raise BadInput(
+            f"the request has {number} {what}; at most {MAX_INSTANCES} are taken.", remedy="Send it in parts."
+        )
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
@@ -163,9 +176,7 @@ def _text(value: object) -> str:
     return "" if isinstance(value, dict | list) else category_text(value).strip()[:LONGEST_TEXT]
 
 
-def _values(
-    document: Mapping[str, Any], name: str, body: bytes, offset: int, *, most: int | None = None
-) -> list[object]:
+def _values(document: Mapping[str, Any], name: str, body: bytes, offset: int, *, most: int) -> list[object]:
     """Values of a parameter of the request or of an input tensor; none where there is neither."""
     parameters = document.get("parameters")
     if isinstance(parameters, dict) and name in parameters:
@@ -173,7 +184,7 @@ def _values(
     return tensor_values(document.get("inputs"), name, body, offset, most=most)
 
 
-def tensor_values(tensors: object, name: str, body: bytes, offset: int, *, most: int | None = None) -> list[object]:
+def tensor_values(tensors: object, name: str, body: bytes, offset: int, *, most: int) -> list[object]:
     """Values of one of a v2 document's tensors; none where it is absent.
 
     Args:
@@ -181,7 +192,7 @@ def tensor_values(tensors: object, name: str, body: bytes, offset: int, *, most:
         name: Of the tensor.
         body: All of the body.
         offset: Where the binary data begin.
-        most: How many values are wanted; all where None.
+        most: How many values are wanted.
 
     Raises:
         BadInput: The binary data do not fit.
@@ -201,18 +212,18 @@ def tensor_values(tensors: object, name: str, body: bytes, offset: int, *, most:
     return []
 
 
-def _listed(data: object, most: int | None) -> list[object]:
+def _listed(data: object, most: int) -> list[object]:
     values = data if isinstance(data, list) else []
     return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values[:most]]
 
 
-def _decoded(data: bytes, datatype: str, name: str, most: int | None) -> list[object]:
+def _decoded(data: bytes, datatype: str, name: str, most: int) -> list[object]:
     if datatype in _NUMBERS:
         kind = np.dtype(_NUMBERS[datatype])
-        return np.frombuffer(data, kind, count=len(data) // kind.itemsize)[:most].tolist()
+        return np.frombuffer(data, kind, count=min(len(data) // kind.itemsize, most)).tolist()
     values: list[object] = []
     at = 0
-    while at < len(data) and (most is None or len(values) < most):
+    while at < len(data) and len(values) < most:
         size = int.from_bytes(data[at : at + 4], "little")
         text = data[at + 4 : at + 4 + size]
         if len(text) < size or at + 4 > len(data):

@@ -18,7 +18,7 @@ from serving.router.http import Reply
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-REQUESTS = Counter("trimtab_router_requests", "Predictions answered, by the arm assigned.", ["model", "arm", "status"])
+REQUESTS = Counter("trimtab_router_requests", "Predictions asked for, by the arm assigned.", ["model", "arm", "status"])
 LATENCY = Histogram(
     "trimtab_router_latency_seconds", "Time within the router, its arms included.", ["model"], buckets=_LATENCY_BUCKETS
 )

@@ -21,7 +21,7 @@ from serving.router.body import Subject, json_length, read_v1, read_v2, unit_tex
 from serving.router.http import JSON, Headers, Refused, Reply
 from serving.router.shadow import Shadow
 from serving.router.table import Assigner, ModelRoute
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, TrimtabError
 from trimtab.ports import EventWriter
 from trimtab.sessions.privacy import pseudonym
 from trimtab.types import Event
@@ -130,9 +130,14 @@ class Predictions:
             Refused: Nobody could answer.
         """
         started = time.perf_counter()
-        request, subjects = self._read(model, protocol, headers, body)
-        placed = [self._place(request, subject) for subject in subjects]
-        parts = await self._ask(request, placed)
+        placed: list[Placed] = []
+        try:
+            request, subjects = self._read(model, protocol, headers, body)
+            placed = [self._place(request, subject) for subject in subjects]
+            parts = await self._ask(request, placed)
+        except Exception as error:
+            _count_failed(model, placed, error, time.perf_counter() - started)
+            raise
         reply = _merged(request, parts)
         waited = time.perf_counter() - started
         if reply.status < 300:
@@ -212,7 +217,7 @@ class Predictions:
             groups.setdefault(one.arm.name, []).append(one)
         instances = request.document["instances"]
         rows = [sorted(row for one in group for row in one.subject.rows) for group in groups.values()]
-        bodies = [orjson.dumps({**request.document, "instances": [instances[row] for row in of]}) for of in rows]
+        bodies = [_written({**request.document, "instances": [instances[row] for row in of]}) for of in rows]
         arms = [group[0].arm for group in groups.values()]
         answers = await asyncio.gather(
             *(
@@ -246,6 +251,15 @@ class Predictions:
                     )
                 )
                 metrics.count(metrics.EXPOSURES, request.model.model, part.arm.name)
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError as error:  # which is stricter than the decoder
+        raise BadInput(
+            f"the body cannot be divided between arms: {error}.", remedy="Send one request per unit."
+        ) from error
 
 
 def _probability(protocol: Protocol, part: Part, subject: Subject) -> float:
@@ -301,6 +315,14 @@ def _usual(names: Mapping[str, bytes], request: Request, part: Part) -> Headers:
 
 def _listed(values: Sequence[bytes]) -> bytes:
     return values[0] if len(values) == 1 else b", ".join(dict.fromkeys(values))
+
+
+def _count_failed(model: ModelRoute, placed: Sequence[Placed], error: Exception, waited: float) -> None:
+    """Count a request that got no answer, under no arm where it was refused before one was chosen."""
+    status = error.http_status if isinstance(error, TrimtabError) else 500
+    for arm in dict.fromkeys(one.arm.name for one in placed) or [""]:
+        metrics.count(metrics.REQUESTS, model.model, arm, f"{status // 100}xx")
+    metrics.observe(metrics.LATENCY, model.model, waited)
 
 
 def _count(model: ModelRoute, parts: Sequence[Part], status: int, waited: float) -> None:

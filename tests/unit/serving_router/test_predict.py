@@ -18,6 +18,11 @@ from trimtab.sessions.privacy import pseudonym
 
 ROW = {"lcp_ms": 1800.0, "device": "mobile"}
 BODY = {"instances": [ROW]}
+MANY_USERS = b",".join(b'{"user_id": %d}' % number for number in range(20))
+MANY_BYTES = (
+    b'{"inputs": [{"name": "user_id", "datatype": "INT8", "parameters": {"binary_data_size": 10001}}]}',
+    bytes(10_001),
+)
 
 
 def test_a_unit_keeps_to_the_arm_of_the_pure_function(tmp_path: Path) -> None:
@@ -252,6 +257,30 @@ def test_control_is_asked_again_but_no_treatment_answers_for_it(tmp_path: Path) 
     play(tmp_path, scene)
 
 
+def test_requests_that_get_no_answer_are_counted(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        async def counted() -> dict[str, float]:
+            lines = (await world.ask("/metrics", method="GET")).body.decode().splitlines()
+            found = (line.rpartition(" ") for line in lines if line.startswith("trimtab_router_requests_total{"))
+            return {name: float(value) for name, _, value in found}
+
+        unit = world.unit_of("treatment")
+        before = await counted()
+        await world.control.stop()
+        await world.treatment.stop()
+        assert (await world.ask(V1, BODY, unit=unit)).status == 503
+        assert (await world.ask(V1, b"{")).status == 400
+        after = await counted()
+        for labels in (
+            'arm="treatment",model="shop",status="5xx"',
+            'arm="",model="shop",status="4xx"',
+        ):
+            name = f"trimtab_router_requests_total{{{labels}}}"
+            assert after[name] == before.get(name, 0.0) + 1
+
+    play(tmp_path, scene)
+
+
 def test_without_an_experiment_another_arm_of_the_same_version_steps_in(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         same = {name: target.__class__(target.url, "m", 1) for name, target in world.route().arms.items()}
@@ -363,6 +392,12 @@ def test_a_slow_shadow_drops_copies_and_delays_nobody(tmp_path: Path) -> None:
         (V1, b'{"instances": [NaN]}', {}, 400),
         (V1, b'{"instances": [{"user_id": ["a"]}]}', {}, 400),
         (V1, orjson.dumps({"instances": [{"user_id": "x" * 300}]}), {}, 400),
+        (V1, orjson.dumps({"instances": [0] * 10_001}), {}, 400),
+        (V1, orjson.dumps({"instances": [0] * 10_001}), {"x_trimtab_unit": "ann"}, 400),
+        (V1, b'{"a": %b, "instances": [%b]}' % (b"[" * 300 + b"]" * 300, MANY_USERS), {}, 400),
+        (V2, orjson.dumps({"inputs": [0] * 10_001}), {}, 400),
+        (V2, orjson.dumps({"inputs": [{"name": "user_id", "data": [1] * 10_001}]}), {}, 400),
+        (V2, MANY_BYTES[0] + MANY_BYTES[1], {"inference_header_content_length": str(len(MANY_BYTES[0]))}, 400),
         (V1, b"{}", {"content_encoding": "gzip"}, 415),
         (V2, b"{}", {"inference_header_content_length": "9"}, 400),
         (V2, b"{}", {"inference_header_content_length": "-1"}, 400),
