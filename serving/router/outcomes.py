@@ -16,6 +16,7 @@ import orjson
 from serving.router.body import LONGEST_TEXT, unit_text
 from serving.router.http import Headers, Refused, header
 from trimtab.errors import BadInput
+from trimtab.rollout.route import fits
 from trimtab.types import Event
 
 MAX_EVENTS = 10_000  # of one batch
@@ -120,6 +121,8 @@ def _logged(
         raise BadInput("'data.unit' is absent.")
     metric = _word(data, "metric")
     experiments = running if data.get("experiment") is None else [_word(data, "experiment")]
+    if not all(map(fits, experiments)):
+        raise BadInput("the name in 'data.experiment' is too long.")
     stand_in, time, value = pseudonym(unit), _time(cloud_event.get("time"), now), _value(data.get("value"))
     return [
         Event(f"{source} {name}", "outcome", experiment, stand_in, time, metric=metric, value=value)

@@ -7,6 +7,7 @@ reads the files groups by them like by any other column. Segments differ in thei
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import attrgetter
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
@@ -35,6 +36,7 @@ SCHEMA = pa.schema(
 )
 _OLD_MAP = "segments"  # Segments of older versions hold all attributes in one column of maps.
 _DISTINCT = frozenset({"id", "unit", "time", "value", "latency_ms", "probability"})  # A dictionary saves nothing here.
+_LONGEST_FOLDER = 255  # bytes, on the file systems that there are
 _TAKEN = frozenset({*SCHEMA.names, _OLD_MAP})
 
 
@@ -45,10 +47,13 @@ def check(event: Event) -> None:
         event: The event.
 
     Raises:
-        BadInput: It lacks an id, experiment, unit or time zone, or an attribute is named like an event field.
+        BadInput: It lacks an id, experiment, unit or time zone, its experiment's name is too long, or an attribute is
+            named like an event field.
     """
     if not (event.id and event.experiment and event.unit):
         raise BadInput(f"event '{event.id}' of experiment '{event.experiment}' lacks an id, an experiment or a unit.")
+    if len(folder_name(event.experiment)) > _LONGEST_FOLDER:
+        raise BadInput(f"event '{event.id}': the name of its experiment is too long for a folder.")
     if event.time.tzinfo is None:
         raise BadInput(f"event '{event.id}': its time has no zone.", remedy="Give an aware time.")
     if event.segments and (taken := _unusable(tuple(event.segments))):
@@ -59,6 +64,13 @@ def check(event: Event) -> None:
 def _unusable(names: tuple[str, ...]) -> str:
     """The first name that is an event field's; engines do not tell upper from lower case."""
     return next((name for name in sorted(names) if name.lower() in _TAKEN), "")
+
+
+@lru_cache(maxsize=1_024)
+def folder_name(experiment: str) -> str:
+    """The folder that an experiment's events lie in."""
+    # "." is never escaped by quote, so an experiment called ".." would leave the log.
+    return quote(experiment, safe="").replace(".", "%2E")
 
 
 def encode(events: Sequence[Event]) -> bytes:

@@ -13,13 +13,13 @@ from datetime import datetime
 from glob import escape
 from pathlib import Path
 from typing import get_args
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pyarrow as pa
 
 from trimtab.adapters.event_compaction import compact, count
-from trimtab.adapters.event_segments import check, decode, encode, frame, merge
+from trimtab.adapters.event_segments import check, decode, encode, folder_name, frame, merge
 from trimtab.adapters.event_stores import SUFFIX, FolderStore, SegmentStore, new_name, settled
 from trimtab.errors import BadInput, Unavailable
 from trimtab.rollout.service import ServiceLevel
@@ -225,8 +225,7 @@ def segments(events: Iterable[Event]) -> list[Segment]:
 
 def folder(experiment: str, kind: EventKind) -> str:
     """Folder of an experiment's segments of one kind in a store."""
-    # "." is never escaped by quote, so an experiment called ".." would leave the log.
-    return f"{quote(experiment, safe='').replace('.', '%2E')}/{kind}"
+    return f"{folder_name(experiment)}/{kind}"
 
 
 def _pattern(place: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from math import inf
+from urllib.parse import quote
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +20,7 @@ from trimtab.experiments.assignment import Arm, Experiment, Holdout, Layer
 from trimtab.types import Event
 
 SCHEMA_VERSION = 1
+LONGEST_NAME = 200  # bytes of an experiment's or a model's name, escaped: files and folders are called by it
 _EVENT_FIELDS = frozenset(column.name for column in fields(Event))
 
 
@@ -101,8 +103,11 @@ class Route:
             raise BadInput(f"{where} has a timeout of {self.timeout_ms} ms; it must be positive.")
         if not 0 <= self.shadow_share <= 1:
             raise BadInput(f"{where} has a shadow share of {self.shadow_share}; it must lie in [0, 1].")
-        if taken := _EVENT_FIELDS & set(self.attributes):
-            raise BadInput(f"{where} has the attribute '{min(taken)}', which is named like a field of the event log.")
+        if not (fits(self.model) and fits(self.experiment)):
+            raise BadInput(
+                f"{where}: the name of the model or the experiment is too long.", remedy="Use a shorter one."
+            )
+        self._check_attributes(where)
         starts = [phase.starts for phase in self.phases]
         if any(start.tzinfo is None for start in starts) or starts != sorted(set(starts)):
             raise BadInput(f"the phases of {where} must have zones and be in order of time, each with its own start.")
@@ -114,6 +119,16 @@ class Route:
                 raise BadInput(f"{where} limits a phase by '{min(missing)}', which is not among its attributes.")
         for place in range(len(self.phases)):
             self._experiment(place)
+
+    def _check_attributes(self, where: str) -> None:
+        """They become columns of the event log, and engines do not tell upper from lower case there."""
+        seen: set[str] = set()
+        for name in self.attributes:
+            if name.lower() in _EVENT_FIELDS:
+                raise BadInput(f"{where} has the attribute '{name}', which is named like a field of the event log.")
+            if name.lower() in seen:
+                raise BadInput(f"{where} has the attribute '{name}' twice, upper and lower case being the same.")
+            seen.add(name.lower())
 
     def experiment_at(self, moment: datetime) -> Experiment | None:
         """The randomisation in force at a moment; None without an experiment, or before its first phase.
@@ -137,6 +152,15 @@ class Route:
             segments=phase.eligible,
             earlier=tuple(tuple(past.weights[name] for name in names) for past in self.phases[:place]),
         )
+
+
+def fits(name: str) -> bool:
+    """Whether a name is short enough for what is called by it.
+
+    >>> fits("checkout"), fits("x" * 201), fits("ü" * 50)
+    (True, False, False)
+    """
+    return len(quote(name, safe="").replace(".", "%2E")) <= LONGEST_NAME
 
 
 _ADAPTER = TypeAdapter(Route)

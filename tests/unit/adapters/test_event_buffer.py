@@ -331,6 +331,17 @@ def test_a_full_memory_refuses_and_counts(open_writer: Callable[..., BufferedEve
     assert (writer.queued, writer.dropped) == (2, 3)
 
 
+def test_a_name_that_no_folder_can_have_sends_nothing_to_the_spool(
+    open_writer: Callable[..., BufferedEventLog],
+) -> None:
+    writer = open_writer()
+    with pytest.raises(BadInput, match="too long"):
+        writer.put(exposure("u1", experiment="é" * 100))
+    writer.put(exposure("u1", experiment="x" * 255))
+    writer.flush()
+    assert (writer.flushed, writer.spooled, writer.dropped) == (1, 0, 0)
+
+
 def test_refuses_an_event_that_cannot_be_read_back(open_writer: Callable[..., BufferedEventLog]) -> None:
     with pytest.raises(BadInput, match="lacks an id"):
         open_writer().put(exposure(""))

@@ -120,6 +120,7 @@ def test_states_no_value_happened_once_and_no_time_now(tmp_path: Path) -> None:
         (orjson.dumps(report(time="0001-01-01T00:00:00Z")), STRUCTURED, 400, "recent"),
         (orjson.dumps(report(time=5)), STRUCTURED, 400, "time"),
         (orjson.dumps(report(data={"value": True})), STRUCTURED, 400, "finite"),
+        (orjson.dumps(report(data={"experiment": "é" * 100})), STRUCTURED, 400, "too long"),
         (orjson.dumps(report(data={"metric": ""})), STRUCTURED, 400, "metric"),
         (orjson.dumps(report(data={"unit": {"a": 1}})), STRUCTURED, 400, "unit"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"unit":1,"metric":"m","value":1e999}}',
