@@ -284,17 +284,24 @@ def _make(home: Path) -> None:
         )
 
 
-def load(profile: str = "local", *, progress: Progress = _silent) -> Runtime:
+def load(
+    profile: str = "local", *, progress: Progress = _silent, routes_in_config_map: tuple[str, str] | None = None
+) -> Runtime:
     """The ports of a profile.
 
     Args:
         profile: Name of a shipped profile, or a YAML file.
         progress: Hears how far stages are.
+        routes_in_config_map: Namespace and name of the ConfigMap that routes go to, whatever the profile says.
 
     Raises:
         BadInput: The profile is absent or wrong, or its state folder cannot be written.
     """
-    return Runtime(load_profile(profile), profile_name=profile, progress=progress)
+    found = load_profile(profile)
+    if routes_in_config_map is not None:
+        namespace, name = routes_in_config_map
+        found = found.model_copy(update={"routes": ConfigMapRoutes(kind="configmap", namespace=namespace, name=name)})
+    return Runtime(found, profile_name=profile, progress=progress)
 
 
 @contextmanager

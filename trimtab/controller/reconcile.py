@@ -43,7 +43,6 @@ class Outcome:
         notices: Events.
         answered: Whether the command in the annotations was taken over, so that they can go.
         done: Whether nothing is left to do: the experiment has ended, and the arm that lost is gone.
-        soon: Whether the next call need not wait.
         failed: Why it has to be tried again, sooner than usual; empty where it went well.
     """
 
@@ -51,7 +50,6 @@ class Outcome:
     notices: tuple[Notice, ...] = ()
     answered: bool = False
     done: bool = False
-    soon: bool = False
     failed: str = ""
 
 
@@ -188,7 +186,7 @@ def _start(turn: _Turn, plan: RolloutPlan) -> Outcome:
         Condition("Progressing", "True", "Deploying", deploying),
         Condition("Decided", "False", "Undecided"),
     )
-    return replace(_outcome(turn, status, conditions), soon=True)
+    return _outcome(turn, status, conditions)
 
 
 def _check_owner(turn: _Turn, state: RolloutState) -> None:
@@ -337,7 +335,7 @@ def _reason(error: TrimtabError) -> str:
 
 def _news(before: Mapping[str, Any], ready: Condition) -> tuple[Notice, ...]:
     """An event, where the condition has not said so before."""
-    known = next((one for one in before.get("conditions") or () if one.get("type") == "Ready"), {})
+    known: Mapping[str, Any] = next((one for one in before.get("conditions") or () if one.get("type") == "Ready"), {})
     if (known.get("reason"), known.get("message")) == (ready.reason, ready.message):
         return ()
     return (Notice("Normal" if ready.reason == "Waiting" else "Warning", ready.reason, ready.message[:1000]),)

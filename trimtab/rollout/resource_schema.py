@@ -87,7 +87,7 @@ def status_schema() -> Schema:
     """The schema of the status."""
     moment, text = {"type": "string", "format": "date-time"}, {"type": "string"}
     number, count = {"type": "number"}, {"type": "integer"}
-    look = {
+    look: dict[str, Schema] = {
         "number": count,
         "time": moment,
         "fraction": number,
@@ -96,8 +96,8 @@ def status_schema() -> Schema:
         "badBound": number,
         "lift": number,
     }
-    arm = {"name": text, "version": count, "url": text}
-    condition = {
+    arm: dict[str, Schema] = {"name": text, "version": count, "url": text}
+    condition: dict[str, Schema] = {
         "type": text,
         "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
         "reason": text,

@@ -1,0 +1,211 @@
+"""The operator itself against a double of the API server: what kopf reads, writes and waits for."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import kmock
+import numpy as np
+import pytest
+
+from trimtab.controller.handlers import handlers
+from trimtab.controller.health import Pulse
+from trimtab.controller.operator import operate
+from trimtab.errors import Unavailable
+from trimtab.rollout.plan import CONTROL
+from trimtab.testing.kubernetes_double import KubernetesDouble
+from trimtab.testing.ports import StepPorts
+from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
+from trimtab.types import Endpoint, ModelVersion
+
+RESOURCE = "trimtab.dev/v1alpha1/modelexperiments"
+PATH = "/apis/trimtab.dev/v1alpha1/namespaces/default/modelexperiments"
+KEY = (RESOURCE, "default", "checkout")
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng, spec = np.random.default_rng(4), shop_spec(users=False)
+    return shop_bundle(tmp_path_factory.mktemp("bundle") / "shop", shop_sessions(rng, spec), spec, rng=rng)
+
+
+@pytest.fixture
+def ports(tmp_path: Path, bundle: Path) -> StepPorts:
+    found = StepPorts(tmp_path)
+    found.registry.put("shop", 1, bundle, "champion")
+    found.registry.put("shop", 2, bundle, "challenger")
+    return found
+
+
+class Cluster:
+    """The API server, and a person at it."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        server.resources[RESOURCE] = kmock.ResourceInfo(
+            namespaced=True,
+            kind="ModelExperiment",
+            singular="modelexperiment",
+            verbs={"get", "list", "watch", "patch"},
+            subresources={"status"},
+        )
+        for core in ("v1/events", "v1/namespaces", "apiextensions.k8s.io/v1/customresourcedefinitions"):
+            server.resources[core] = kmock.ResourceInfo(namespaced=core == "v1/events", verbs={"list", "watch"})
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """The resource as it stands."""
+        return dict(self._server.objects[KEY].raw)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Its status; empty before the first."""
+        return dict(self.resource.get("status") or {})
+
+    @property
+    def there(self) -> bool:
+        """Whether the resource exists."""
+        return not self._server.objects[KEY].deleted
+
+    @property
+    def events(self) -> list[str]:
+        """Reasons of the events that were posted."""
+        return [request.data["reason"] for request in self._server[kmock.resource("v1/events")] if request.data]
+
+    async def create(self, **spec: Any) -> None:
+        """Apply the resource."""
+        body = {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "ModelExperiment",
+            "metadata": {
+                "name": "checkout",
+                "namespace": "default",
+                "uid": "1",
+                "resourceVersion": "1",
+                "generation": 1,
+                "creationTimestamp": "2026-03-01T00:00:00Z",
+            },
+            "spec": {
+                "model": "shop",
+                "plannedUnits": 4_000,
+                "windowHours": 1,
+                "ramp": [{"weight": 0.5}],
+                "leadSeconds": 0,
+                "timeoutMs": 1,
+                "experiment": {"metrics": {"conversion": {"kind": "binary", "column": "conversion"}}},
+                **spec,
+            },
+        }
+        async with self._server.post(PATH, json=body) as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def patch(self, body: dict[str, Any]) -> None:
+        """Patch the resource."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        async with self._server.patch(f"{PATH}/checkout", json=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def delete(self) -> None:
+        """Ask for its deletion."""
+        async with self._server.delete(f"{PATH}/checkout") as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def until(self, there: Callable[[], bool]) -> None:
+        """Wait for something to be so."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not there():
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def cluster(kmock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    config = KubernetesDouble(url=str(kmock.url).rstrip("/")).kubeconfig(tmp_path / "kubeconfig")
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+    return Cluster(kmock)
+
+
+@asynccontextmanager
+async def running(ports: StepPorts) -> AsyncIterator[Pulse]:
+    """A controller, which is stopped at the end of the block."""
+    stop, pulse = threading.Event(), Pulse()
+    registry = handlers(lambda name, serving: ports.as_ports(), every_seconds=0.2)
+    task = asyncio.create_task(asyncio.to_thread(operate, registry, namespace="default", stop=stop, pulse=pulse))
+    try:
+        yield pulse
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, PATIENCE_SECONDS)
+
+
+@pytest.mark.asyncio
+async def test_from_the_resource_to_the_ramp_and_over_a_restart_to_the_end(cluster: Cluster, ports: StepPorts) -> None:
+    async with running(ports) as pulse:
+        await cluster.create()
+        await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
+        assert pulse.alive
+        assert cluster.resource["metadata"]["finalizers"] == ["trimtab.dev/drain"]
+        assert {arm["name"] for arm in cluster.status["arms"]} == {"control", "treatment"}
+    assert ports.rollouts.state("checkout").status == "ramping"
+
+    annotations = {"trimtab.dev/command": "promote", "trimtab.dev/by": "ann", "trimtab.dev/reason": "law."}
+    await cluster.patch({"metadata": {"annotations": annotations}})  # while nobody looks
+    async with running(ports):
+        await cluster.until(lambda: cluster.status.get("phase") == "Shipped")
+        await cluster.until(lambda: "trimtab.dev/command" not in cluster.resource["metadata"].get("annotations", {}))
+        await cluster.until(lambda: cluster.events.count("Ship") == 1)
+    assert cluster.events.count("Started") == cluster.events.count("StartRamp") == 1
+    assert ports.registry.resolve("shop", "champion").version == 2
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_deletion_waits_for_the_drained_arm(cluster: Cluster, ports: StepPorts) -> None:
+    async with running(ports):
+        await cluster.create(timeoutMs=500)
+        await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
+        await cluster.delete()
+        await cluster.until(lambda: cluster.status.get("phase") == "Aborted")
+        route = ports.routes.get("shop")
+        assert route is not None
+        assert set(route.arms) == {CONTROL}
+        assert cluster.there
+        assert "checkout-treatment" in ports.arms.running
+        await cluster.until(lambda: not cluster.there)
+    assert ports.arms.running == {"checkout-control"}
+
+
+@pytest.mark.asyncio
+async def test_a_resource_that_cannot_be_read_says_so_and_can_be_deleted(cluster: Cluster, ports: StepPorts) -> None:
+    async with running(ports):
+        await cluster.create(ramp=[{"weight": 0.5}, {"weight": 0.25}])
+        await cluster.until(lambda: bool(cluster.status.get("conditions")))
+        ready = next(one for one in cluster.status["conditions"] if one["type"] == "Ready")
+        assert ready["reason"] == "Invalid"
+        assert "a ramp grows" in ready["message"]
+        await cluster.delete()
+        await cluster.until(lambda: not cluster.there)
+
+
+@pytest.mark.asyncio
+async def test_a_failure_is_told_and_tried_again(
+    cluster: Cluster, ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: ModelVersion, *, arm: str) -> Endpoint:
+        raise Unavailable(f"arm '{arm}' has no node.")
+
+    monkeypatch.setattr("trimtab.controller.reconcile._SOON", timedelta(seconds=0.2))
+    with contextlib.ExitStack() as mended:
+        patched = mended.enter_context(monkeypatch.context())
+        patched.setattr(ports.arms, "deploy", broken)
+        async with running(ports):
+            await cluster.create()
+            await cluster.until(lambda: "Unavailable" in cluster.events)
+            mended.close()
+            await cluster.until(lambda: bool(cluster.status.get("arms")))
