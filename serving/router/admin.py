@@ -35,6 +35,7 @@ class Admin:
         self._routes = routes
         self._table = table
         self._predictions = predictions
+        self._changing = asyncio.Lock()
 
     def list_routes(self) -> Reply:
         """Every route in use, and why a newer document is not."""
@@ -60,15 +61,17 @@ class Admin:
             raise BadInput(f"the body is the route of model '{route.model}', not of '{model}'.")
         for target in route.arms.values():
             Upstream(target.url)
-        current = self._table.models.get(model)
-        if current is not None and route.revision <= current.route.revision:
-            raise Refused(
-                409,
-                f"revision {route.revision} is not newer than revision {current.route.revision}, which is in use.",
-                remedy="Read the route again and count its revision up.",
-            )
-        await _written(self._routes.publish, route)
-        self._table.refresh()
+        async with self._changing:
+            self._table.refresh()  # another worker may have published since the last look
+            current = self._table.models.get(model)
+            if current is not None and route.revision <= current.route.revision:
+                raise Refused(
+                    409,
+                    f"revision {route.revision} is not newer than revision {current.route.revision}, which is in use.",
+                    remedy="Read the route again and count its revision up.",
+                )
+            await _written(self._routes.publish, route)
+            self._table.refresh()
         return reply_json({"model": model, "revision": route.revision})
 
     async def remove(self, model: str) -> Reply:
@@ -81,10 +84,11 @@ class Admin:
             NotFound: It has no route.
             Unavailable: Routes cannot be written here.
         """
-        if model not in self._table.models and model not in self._table.problems:
-            raise NotFound(f"model '{model}' has no route.")
-        await _written(self._routes.remove, model)
-        self._table.refresh()
+        async with self._changing:
+            if model not in self._table.models and model not in self._table.problems:
+                raise NotFound(f"model '{model}' has no route.")
+            await _written(self._routes.remove, model)
+            self._table.refresh()
         return reply_json({"model": model})
 
     def assignment(self, raw_path: bytes, query: bytes) -> Reply:

@@ -193,8 +193,11 @@ class RouteTable:
             entry.problem = ""
             _log.info("model '%s' follows revision %d of its route", name, route.revision)
         except (OSError, TrimtabError) as error:
+            if not isinstance(error, BadInput):
+                entry.version = ""  # the document may be right, so the next look reads it again
+            if entry.problem != str(error):
+                _log.warning("the route of model '%s' is broken, the old one stays: %s", name, error)
             entry.problem = str(error)
-            _log.warning("the route of model '%s' is broken, the old one stays: %s", name, error)
 
     def _servers(self, route: Route, earlier: ModelRoute | None) -> dict[str, ArmServer]:
         kept = earlier.servers if earlier else {}

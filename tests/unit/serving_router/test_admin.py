@@ -1,15 +1,18 @@
 """Routes and assignments for those who hold the token, and changes that need no restart."""
 
+import asyncio
 from pathlib import Path
 
 import orjson
 import pytest
 
 from serving.router.guard import guard_of
+from serving.router.table import RouteTable
 from tests.unit.serving_router.world import BEGAN, V1, World, play
+from trimtab.adapters.routes import FileRoutes
 from trimtab.errors import BadInput
 from trimtab.experiments.assignment import Holdout, Layer
-from trimtab.rollout.route import RoutePhase, dump_route
+from trimtab.rollout.route import Route, RoutePhase, dump_route
 
 BODY = {"instances": [{"device": "mobile"}]}
 TOKENS = {"admin": "a secret", "outcomes": "another"}
@@ -55,6 +58,42 @@ def test_puts_lists_and_deletes_a_route(tmp_path: Path) -> None:
         assert (await world.ask("/admin/routes/shop", method="DELETE")).status == 200
         assert (await world.ask(V1, BODY)).status == 404
         assert (await world.ask("/admin/routes/shop", method="DELETE")).status == 404
+
+    play(tmp_path, scene)
+
+
+def test_of_two_with_one_revision_one_is_refused(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        documents = [dump_route(world.route(revision=2, timeout_ms=ms)) for ms in (5.0, 6.0)]
+        puts = [world.ask("/admin/routes/shop", document, method="PUT") for document in documents]
+        assert sorted(heard.status for heard in await asyncio.gather(*puts)) == [200, 409]
+        world.routes.publish(world.route(revision=3))  # by another worker, which this one has not heard of
+        late = await world.ask("/admin/routes/shop", dump_route(world.route(revision=3, timeout_ms=7.0)), method="PUT")
+        assert late.status == 409
+        assert world.table.models["shop"].route.timeout_ms == 300.0
+
+    play(tmp_path, scene)
+
+
+def test_a_document_that_could_not_be_read_for_a_moment_is_read_again(tmp_path: Path) -> None:
+    class Unsteady(FileRoutes):
+        away = False
+
+        def get(self, model: str) -> Route | None:
+            if self.away:
+                raise OSError("stale file handle")
+            return super().get(model)
+
+    async def scene(world: World) -> None:
+        routes = Unsteady(tmp_path / "routes")
+        table = RouteTable(routes)
+        routes.away = True
+        table.refresh()
+        assert table.problems == {"shop": "stale file handle"}
+        routes.away = False
+        table.refresh()
+        assert (list(table.models), table.problems) == (["shop"], {})
+        table.close()
 
     play(tmp_path, scene)
 
