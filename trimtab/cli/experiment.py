@@ -55,7 +55,11 @@ SidedOption = Annotated[bool, typer.Option("--one-sided", help="Ask only whether
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    from trimtab.cli import experiment_bandit, experiment_report  # which takes the options from here
+    from trimtab.cli import (  # which takes the options from here
+        experiment_bandit,
+        experiment_report,
+        experiment_resource,
+    )
 
     group = typer.Typer(help="Design, analyse, report and simulate experiments.", no_args_is_help=True)
     group.command("design", epilog=_DESIGN + console.EXIT_CODES)(design)
@@ -63,6 +67,7 @@ def register(app: typer.Typer) -> None:
     group.command("report", epilog=experiment_report.REPORT + console.EXIT_CODES)(experiment_report.report)
     group.command("simulate", epilog=_SIMULATE + console.EXIT_CODES)(simulate)
     group.command("bandit", epilog=experiment_bandit.BANDIT + console.EXIT_CODES)(experiment_bandit.bandit)
+    experiment_resource.add(group)
     app.add_typer(group, name="experiment")
 
 
