@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 _WATCH_SECONDS = 1.0
@@ -68,7 +68,14 @@ def exit_with_parent(*, grace_seconds: float = 0.0) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def supervise(command: Sequence[str], *, workers: int, listener: socket.socket, stop_seconds: float = 30.0) -> int:
+def supervise(
+    command: Sequence[str],
+    *,
+    workers: int,
+    listener: socket.socket,
+    stop_seconds: float = 30.0,
+    ended: Callable[[int], None] = lambda _: None,
+) -> int:
     """Run several workers on one socket until told to stop; one that dies is replaced.
 
     Args:
@@ -76,6 +83,7 @@ def supervise(command: Sequence[str], *, workers: int, listener: socket.socket, 
         workers: How many.
         listener: The bound socket, which all of them accept from.
         stop_seconds: How long workers may take to end once they are told to.
+        ended: Called with the id of a worker's process that ended by itself, before it is replaced.
 
     Returns:
         The exit code: 0 when told to stop, or a worker's own where it ended by itself with 2, a mistake of the user.
@@ -100,6 +108,7 @@ def supervise(command: Sequence[str], *, workers: int, listener: socket.socket, 
                 break
             if time.monotonic() - started[place] >= _RESTART_SECONDS:
                 _close(process)
+                ended(process.pid)
                 running[place], started[place] = _worker(command, listener), time.monotonic()
     _stop(running, stop_seconds)
     return code

@@ -14,6 +14,7 @@ from trimtab.errors import TrimtabError, Unavailable
 
 _BACKLOG = 2048
 _GRACE_SECONDS = 10.0
+_STOP_SECONDS = 45.0  # requests under way may take 30, and then there is the last flush
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,11 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if options.exit_with_parent:
-        exit_with_parent(grace_seconds=_GRACE_SECONDS)
+        exit_with_parent(grace_seconds=options.drain_seconds + _GRACE_SECONDS)
     try:
         listener = _listener(options)
         if options.workers > 1:
-            return _workers(list(sys.argv[1:] if arguments is None else arguments), options.workers, listener)
+            return _workers(list(sys.argv[1:] if arguments is None else arguments), options, listener)
         return _one(options, listener)
     except TrimtabError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -51,12 +52,20 @@ def _one(options: argparse.Namespace, listener: socket.socket) -> int:
     return 0
 
 
-def _workers(arguments: list[str], workers: int, listener: socket.socket) -> int:
+def _workers(arguments: list[str], options: argparse.Namespace, listener: socket.socket) -> int:
     """Several processes on one socket, whose metrics meet in one folder."""
     command = [sys.executable, "-P", "-m", "serving.router", *arguments, "--workers", "1"]
     with tempfile.TemporaryDirectory(prefix="trimtab-router-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        return supervise(command, workers=workers, listener=listener)
+        from prometheus_client.multiprocess import mark_process_dead
+
+        return supervise(
+            command,
+            workers=options.workers,
+            listener=listener,
+            stop_seconds=options.drain_seconds + _STOP_SECONDS,
+            ended=mark_process_dead,
+        )
 
 
 def _listener(options: argparse.Namespace) -> socket.socket:

@@ -30,7 +30,7 @@ EXPOSURES = Counter("trimtab_router_exposures", "Exposures handed to the event l
 SHADOWS = Counter("trimtab_router_shadows", "Shadow requests, by what became of them.", ["model", "result"])
 OUTCOMES = Counter("trimtab_router_outcomes", "Outcomes from apps, by what became of them.", ["result"])
 BROKEN_ROUTES = Gauge(
-    "trimtab_router_broken_routes", "Routes whose newest document is broken.", multiprocess_mode="max"
+    "trimtab_router_broken_routes", "Routes whose newest document is broken.", multiprocess_mode="livemax"
 )
 
 

@@ -1,6 +1,7 @@
 """The router as a process: it drains, guards, and counts over several workers; its events are in the log."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -135,12 +136,39 @@ def test_several_workers_share_a_socket_and_their_counts(tmp_path: Path) -> None
                     f"{at}/v1/models/shop:predict", json=BODY, headers={"x-trimtab-unit": f"u{number}"}, trust_env=False
                 )
                 assert answer.status_code == 200
-            lines = httpx.get(f"{at}/metrics", trust_env=False).text.splitlines()
-            counts = [float(line.split()[-1]) for line in lines if line.startswith("trimtab_router_requests_total{")]
-            assert sum(counts) == 60
+
+            def counted() -> float:
+                lines = httpx.get(f"{at}/metrics", trust_env=False).text.splitlines()
+                return sum(
+                    float(line.split()[-1]) for line in lines if line.startswith("trimtab_router_requests_total{")
+                )
+
+            until(lambda: counted() >= 60, 10)  # each worker publishes its counts twice a second
+            assert counted() == 60
             process.terminate()
             assert process.wait(20) == 0
     assert len(FileEventLog(str(tmp_path / "events")).read("e", "exposure")) == 60
+
+
+def test_what_a_killed_worker_said_of_itself_is_forgotten(tmp_path: Path) -> None:
+    publish(tmp_path, "http://127.0.0.1:9")
+    with router(tmp_path, "--workers", "2") as (process, at):
+        document = tmp_path / "routes" / "shop.json"
+        right = document.read_bytes()
+
+        def broken() -> float:
+            lines = httpx.get(f"{at}/metrics", trust_env=False, timeout=30).text.splitlines()
+            return float(next(line.split()[-1] for line in lines if line.startswith("trimtab_router_broken_routes ")))
+
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        first, second = map(int, children.read_text().split())
+        document.write_bytes(b"{")
+        until(lambda: broken() == 1)
+        time.sleep(1.5)  # both workers have looked
+        os.kill(first, signal.SIGKILL)
+        document.write_bytes(right)
+        until(lambda: len({*children.read_text().split()} - {str(first), str(second)}) == 1)
+        until(lambda: broken() == 0)
 
 
 def test_refuses_an_open_address_without_tokens(tmp_path: Path) -> None:

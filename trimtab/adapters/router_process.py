@@ -5,6 +5,8 @@ from pathlib import Path
 
 from trimtab.adapters.server_process import ServerProcess, start_server
 
+_STOP_SECONDS = 45.0  # requests under way may take 30, and then there is the last flush
+
 
 class ProcessRouter:
     """Runs one router; satisfies `trimtab.ports.RouterHost`.
@@ -53,7 +55,7 @@ class ProcessRouter:
     def close(self) -> None:
         """Stop the router; what it has logged is flushed."""
         if self._server is not None:
-            self._server.stop()
+            self._server.stop(seconds=_STOP_SECONDS)
             self._server = None
 
     def _command(self, listen_fd: int) -> list[str]:

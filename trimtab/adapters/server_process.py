@@ -57,11 +57,15 @@ class ServerProcess:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """Ask the process to end, then make it. A handle is never reused, so nobody else's process can be hit."""
+    def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
+        """Ask the process to end, then make it. A handle is never reused, so nobody else's process can be hit.
+
+        Args:
+            seconds: How long it may take to end by itself.
+        """
         self.process.terminate()
         try:
-            self.process.wait(_STOP_SECONDS)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
