@@ -51,7 +51,8 @@ class Observation:
         look: A look that was just taken; None where none was due, or there was nothing new.
         levels: How each arm served the requests of its units since the state's `since`.
         shadow: How the treatment answered copies since then.
-        enrolled: Units that were first exposed since the ramp began and until enrolment ended, in both arms.
+        enrolled: Units that were first exposed since the ramp began and until enrolment ended, of both arms; units
+            that met both are left out, as they are from every look.
         open_windows: How many of them may still bring outcomes.
         command: What a person asks for.
     """

@@ -26,6 +26,7 @@ CONTROL, TREATMENT = "control", "treatment"
 TIME = "time"  # Column of the event log.
 LOOKS = 20  # Looks until the planned units, where the plan does not say after how many units.
 _MOST_LOOKS = 200  # The exact bounds of many more take longer to compute than anyone waits.
+_LONGEST_NAME = 53  # With an arm's name behind it, a server's name has at most 63 characters.
 _DECIDED = ("unit", "arm", "arms", "starts", "ends", "eligible", "phases", "sequential", "outcomes")
 _REMEDY = "See docs/rollout.md."
 
@@ -55,7 +56,8 @@ class RampStep(_Strict):
         weight: Share of the eligible units that the treatment answers.
         units: Units that it must have enrolled in both arms, at least.
         minutes: How long it lasts, at least.
-        eligible: Attribute to the values that take part; everyone where empty.
+        eligible: Attribute to the values that take part; everyone where empty. Whoever takes part in a step takes part
+            in the ones after it.
     """
 
     weight: float = Field(gt=0, lt=1)
@@ -126,6 +128,7 @@ class RolloutPlan(_Strict):
             `conversion`; covariates and segments are attributes of the exposure.
         planned_units: Units in both arms whose outcome is known at the planned end.
         window_hours: An outcome counts if it comes within this time of the unit's first exposure.
+        reporting_minutes: Outcomes are in the log at most so long after they happened; a unit counts that much later.
         ramp: Steps of growing weight.
         treated_share: Share of the treatment among the units that take part, in every step; the last step's weight
             where absent, so that everyone eligible takes part in the last step.
@@ -139,13 +142,14 @@ class RolloutPlan(_Strict):
         unit_field: Field of a request that holds the unit, where no header does.
     """
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(min_length=1, max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     model: str = Field(min_length=1)
     control: str = "champion"
     treatment: str = "challenger"
     experiment: ExperimentSpec
     planned_units: int = Field(ge=10)
     window_hours: float = Field(gt=0)
+    reporting_minutes: float = Field(default=1.0, ge=0)
     ramp: tuple[RampStep, ...] = Field(min_length=1)
     treated_share: float | None = Field(default=None, gt=0, lt=1)
     shadow: ShadowStage | None = None
@@ -188,6 +192,11 @@ class RolloutPlan(_Strict):
         for before, after in zip(self.ramp, self.ramp[1:], strict=False):
             if after.weight < before.weight:
                 raise ValueError(f"a step of weight {after.weight} follows one of {before.weight}; a ramp grows")
+            lost = _left_out(before, after)
+            if lost:
+                raise ValueError(
+                    f"a step's '{lost}' in 'eligible' leaves out units of the step before; a ramp keeps whom it has"
+                )
         if self.ramp[-1].weight > self.split:
             raise ValueError(
                 f"'treated_share' is {self.split}, so no more than that can be treated, not {self.ramp[-1].weight}"
@@ -273,6 +282,15 @@ class RolloutPlan(_Strict):
         """
         side: Alternative = "less" if self.better == "higher" else "greater"
         return SequentialDesign(float(self.planned_units), self.alpha / max(questions, 1), Spending("pocock"), side)
+
+
+def _left_out(before: RampStep, after: RampStep) -> str:
+    """The attribute by which a step leaves out units of the step before; empty where it keeps all of them."""
+    for name, values in after.eligible.items():
+        earlier = before.eligible.get(name)
+        if earlier is None or not set(earlier) <= set(values):
+            return name
+    return ""
 
 
 def load_plan(path: str) -> RolloutPlan:

@@ -1,7 +1,8 @@
 """Starts a rollout and takes it from one decision to the next.
 
-Each decision is recorded before anything is done about it, in the audit log and with the tracker, and the world is then
-made to follow (`rollout_converge`). A process that dies in between loses nothing: the next one goes on from the record.
+Each decision is recorded in the audit log before anything is done about it; the world is then made to follow
+(`rollout_converge`), and the tracker is given a copy. A process that dies in between loses nothing of the rollout: the
+next one goes on from the record. A tracker that is away keeps no user with a version that was taken back.
 """
 
 import tempfile
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, NotFound
 from trimtab.ports import Ports
 from trimtab.rollout.audit import AuditEntry, dump_entry
 from trimtab.rollout.machine import advance
 from trimtab.rollout.observation import Command, Decision
-from trimtab.rollout.plan import RolloutPlan, dump_plan
+from trimtab.rollout.plan import CONTROL, TREATMENT, RolloutPlan, dump_plan
 from trimtab.rollout.state import RolloutState, begin
-from trimtab.steps.rollout_converge import converge
+from trimtab.steps.rollout_converge import converge, server_name
 from trimtab.steps.rollout_observe import observe
 
 TRACKED = "rollouts"  # The tracker's experiment that holds one run per rollout.
@@ -29,7 +30,7 @@ class Config:
 
     Attributes:
         name: Name of the rollout.
-        known_until: Outcomes are known until then; until now where absent.
+        known_until: Outcomes are known until then; by the plan's time of reporting where absent.
         follow: Make the world follow. Whoever only decides leaves that to the process that holds the servers.
     """
 
@@ -87,7 +88,8 @@ def start(plan: RolloutPlan, ports: Ports) -> RolloutState:
 
     Raises:
         NotFound: The model has no such version.
-        BadInput: A rollout of that name runs by another plan, or another one runs for the model.
+        BadInput: A rollout of that name runs by another plan, another one of the model has not ended or has shipped a
+            version that is not champion yet, or another one's servers have the same names.
     """
     if plan.name in ports.rollouts.names():
         if dump_plan(ports.rollouts.plan(plan.name)) != dump_plan(plan):
@@ -96,16 +98,49 @@ def start(plan: RolloutPlan, ports: Ports) -> RolloutState:
                 remedy="Rules do not change while data come in: abort it, or give the new plan a name of its own.",
             )
         return ports.rollouts.state(plan.name)
-    for name in ports.rollouts.names():
-        if ports.rollouts.plan(name).model == plan.model and not ports.rollouts.state(name).over:
-            raise BadInput(
-                f"rollout '{name}' of model '{plan.model}' has not ended.",
-                remedy="A model's users can be divided by one rollout at a time: wait for it, or abort it.",
-            )
+    _check_others(plan, ports)
     versions = [ports.registry.resolve(plan.model, reference).version for reference in (plan.control, plan.treatment)]
     state = begin(plan, control=versions[0], treatment=versions[1], now=_now())
     ports.rollouts.create(plan, state)
     return state
+
+
+def _check_others(plan: RolloutPlan, ports: Ports) -> None:
+    """Whether the rollouts so far leave room for this one."""
+    earlier: list[RolloutState] = []
+    for name in ports.rollouts.names():
+        other, state = ports.rollouts.plan(name), ports.rollouts.state(name)
+        if server_name(other, CONTROL) == server_name(plan, CONTROL):
+            raise BadInput(
+                f"the servers of rollout '{plan.name}' would be named like those of rollout '{name}'.",
+                remedy="Choose a name that differs in more than '.', '_' and '-'.",
+            )
+        if other.model != plan.model:
+            continue
+        if not state.over:
+            raise BadInput(
+                f"rollout '{name}' of model '{plan.model}' has not ended.",
+                remedy="A model's users can be divided by one rollout at a time: wait for it, or abort it.",
+            )
+        earlier.append(state)
+    newest = max(earlier, key=lambda state: state.created, default=None)
+    if newest is not None and newest.status == "shipped" and not _promoted(plan.model, newest, ports):
+        raise BadInput(
+            f"rollout '{newest.name}' of model '{plan.model}' has shipped version {newest.treatment}, but the alias "
+            "has not moved yet.",
+            remedy="Start that rollout once more: it goes on from there.",
+        )
+
+
+def _promoted(model: str, shipped: RolloutState, ports: Ports) -> bool:
+    """Whether the version that a rollout shipped has become champion since."""
+    version = ports.registry.resolve(model, str(shipped.treatment))
+    if version.tags.get("promoted_after") == shipped.name:
+        return True
+    try:
+        return ports.registry.resolve(model, "champion").version == shipped.treatment
+    except NotFound:
+        return False
 
 
 def run(config: Config, ports: Ports) -> Result:
@@ -123,17 +158,61 @@ def run(config: Config, ports: Ports) -> Result:
     now = _now()
     seen = observe(plan, state, ports, now=now, known_until=config.known_until)
     after, decision = advance(plan, state, seen)
-    news = after != state or decision.action != "hold" or seen.command is not None
-    if news and not state.over:
-        entry = AuditEntry(seen, decision, after)
+    news = not state.over and (after != state or decision.action != "hold" or seen.command is not None)
+    entry = AuditEntry(seen, decision, after)
+    if news:
         ports.rollouts.record(plan.name, entry)
-        if decision.action != "hold" or seen.look is not None:
+    try:
+        return _followed(config, plan, entry, ports)
+    finally:
+        if news and (decision.action != "hold" or seen.look is not None):
             _track(plan, entry, ports)
+
+
+def superseded(name: str, ports: Ports) -> bool:
+    """Whether a rollout has ended and a later one has the model's users, so that route and aliases are the later one's.
+
+    Args:
+        name: Name of the rollout.
+        ports: Uses `rollouts`.
+
+    Raises:
+        NotFound: There is no such rollout.
+    """
+    state, model = ports.rollouts.state(name), ports.rollouts.plan(name).model
+    return state.over and any(
+        ports.rollouts.plan(other).model == model and ports.rollouts.state(other).created > state.created
+        for other in ports.rollouts.names()
+    )
+
+
+def _followed(config: Config, plan: RolloutPlan, entry: AuditEntry, ports: Ports) -> Result:
+    """Make the world follow a decision, where that is asked for and still this rollout's business."""
+    decision, state = entry.decision, entry.state
     if not config.follow:
-        return Result(plan.name, plan.model, after, decision, drained=False, servers={})
-    found = converge(plan, after, ports, now=_now(), command=seen.command)
+        return Result(plan.name, plan.model, state, decision, drained=False, servers={})
+    if superseded(plan.name, ports):
+        return Result(plan.name, plan.model, state, decision, drained=True, servers={})
+    command = _answered(plan.name, ports) if state.over else None
+    found = converge(plan, state, ports, now=_now(), command=command)
+    if found.drained:
+        _remove_earlier(plan, state, ports)
     servers = {arm: endpoint.url for arm, endpoint in found.endpoints.items()}
-    return Result(plan.name, plan.model, after, decision, found.drained, servers)
+    return Result(plan.name, plan.model, state, decision, found.drained, servers)
+
+
+def _remove_earlier(plan: RolloutPlan, state: RolloutState, ports: Ports) -> None:
+    """The servers of earlier rollouts of the model: the last of them answered everyone until this rollout began."""
+    for name in ports.rollouts.names():
+        other = ports.rollouts.plan(name)
+        if other.model == plan.model and ports.rollouts.state(name).created < state.created:
+            for arm in (CONTROL, TREATMENT):
+                ports.deployer.remove(server_name(other, arm))
+
+
+def _answered(name: str, ports: Ports) -> Command | None:
+    """The command that ended a rollout, also where another process obeyed it; None where no person did."""
+    return next((entry.seen.command for entry in ports.rollouts.audit(name) if entry.state.over), None)
 
 
 def ask(name: str, command: Command, ports: Ports) -> None:

@@ -4,7 +4,7 @@ The state is recorded first and the world follows, so that whoever died on the w
 Servers are removed last, once no router can still be sending them requests.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from trimtab.errors import NotFound
@@ -80,11 +80,13 @@ def _deployed(plan: RolloutPlan, state: RolloutState, arm: str, ports: Ports) ->
 
 
 def _publish(plan: RolloutPlan, state: RolloutState, endpoints: dict[str, Endpoint], ports: Ports) -> None:
-    """Tell the routers, where that is news."""
+    """Tell the routers, where that is news; revisions grow over all rollouts of a model."""
     targets = {arm: Target(found.url, found.model, found.version) for arm, found in endpoints.items()}
-    route = route_of(plan, state, targets)
-    if ports.routes.get(plan.model) != route:
+    route, current = route_of(plan, state, targets), ports.routes.get(plan.model)
+    if current is None:
         ports.routes.publish(route)
+    elif replace(route, revision=current.revision) != current:
+        ports.routes.publish(replace(route, revision=max(route.revision, current.revision + 1)))
 
 
 def _promote(plan: RolloutPlan, state: RolloutState, ports: Ports, command: Command | None) -> None:

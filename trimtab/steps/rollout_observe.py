@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.moments import Moments
@@ -18,7 +18,7 @@ from trimtab.steps import analyze
 
 @dataclass(frozen=True, slots=True)
 class _Enrolled:
-    """Units that were first exposed in the ramp, and how many of them may still bring outcomes."""
+    """Units that were first exposed in the ramp, in one arm, and how many of them may still bring outcomes."""
 
     units: int = 0
     open_windows: int = 0
@@ -34,8 +34,9 @@ def observe(
         state: The state.
         ports: Uses `events`, `warehouse` and `rollouts`.
         now: Aware time.
-        known_until: Outcomes are known until then; until now where absent. Later than now where nothing more can
-            come of the units so far, as in a simulation.
+        known_until: Outcomes are known until then; where absent, until the plan's time of reporting before now, so
+            that an outcome on its way is not taken for none. Later than now where nothing more can come of the units
+            so far, as in a simulation.
 
     Raises:
         Unavailable: The event log does not answer.
@@ -45,7 +46,8 @@ def observe(
         return Observation(now, command=command)
     levels = ports.events.service_levels(plan.name, "exposure", since=state.since)
     shadow = ports.events.service_levels(plan.name, "shadow", since=state.since) if state.status == "shadow" else {}
-    enrolled, look = _outcomes(plan, state, ports, now=now, until=known_until or now)
+    until = known_until or now - timedelta(minutes=plan.reporting_minutes)
+    enrolled, look = _outcomes(plan, state, ports, now=now, until=until)
     return Observation(
         now,
         look=look,
@@ -71,7 +73,7 @@ def _outcomes(
     spec = experiment_of(plan, state, outcomes=outcomes, until=until)
     table = ports.warehouse.open(exposures, analyze.layout(spec))
     check = table.units()
-    enrolled = _Enrolled(check.rows, check.open_windows or 0)
+    enrolled = _Enrolled(check.rows - check.mixed, check.open_windows or 0)
     last = is_last_look(state, open_windows=enrolled.open_windows)
     if not look_due(plan, state, now=now, enrolled=enrolled.units, open_windows=enrolled.open_windows):
         return enrolled, None

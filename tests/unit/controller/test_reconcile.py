@@ -53,6 +53,7 @@ class Resource:
                 "model": "shop",
                 "plannedUnits": 4_000,
                 "windowHours": 1 / 3_600,
+                "reportingMinutes": 0,
                 "ramp": [{"weight": 0.25, "units": 200}, {"weight": 0.5}],
                 "looks": {"units": 900},
                 "leadSeconds": 0,

@@ -27,6 +27,12 @@ def test_knows_what_the_routers_must_log() -> None:
     assert plan.attributes == ("segment", "device", "spent_before")
 
 
+def test_a_step_may_let_more_units_take_part() -> None:
+    power = {"weight": 0.1, "eligible": {"segment": ["power"], "country": ["DE"]}}
+    wider = {"weight": 0.25, "eligible": {"segment": ["power", "casual"]}}
+    assert plan_of(ramp=[power, wider, {"weight": 0.5}]).ramp[1].eligible == {"segment": ("power", "casual")}
+
+
 def test_guardrails_of_all_kinds_share_one_error_rate() -> None:
     service = {"error_rate": {"margin": 0.01}, "calibration": {"margin": 0.02}}
     plan = plan_of(experiment={"metrics": METRICS}, service=service)
@@ -55,7 +61,21 @@ def test_reads_what_it_writes(tmp_path: Path) -> None:
     [
         ({"rampp": []}, "did you mean 'ramp'"),
         ({"ramp": []}, "ramp"),
+        ({"name": "n" * 54}, "53 characters"),
         ({"ramp": [{"weight": 0.5}, {"weight": 0.1}]}, "a ramp grows"),
+        (
+            {"ramp": [{"weight": 0.1}, {"weight": 0.5, "eligible": {"segment": ["power"]}}]},
+            "a step's 'segment' in 'eligible' leaves out units",
+        ),
+        (
+            {
+                "ramp": [
+                    {"weight": 0.1, "eligible": {"segment": ["power"]}},
+                    {"weight": 0.5, "eligible": {"segment": ["casual"]}},
+                ]
+            },
+            "a ramp keeps whom it has",
+        ),
         ({"ramp": [{"weight": 0.5, "unit": 3}]}, "did you mean 'units'"),
         ({"ramp": [{"weight": 1.0}]}, "less than 1"),
         ({"treated_share": 0.2}, "no more than that can be treated"),

@@ -1,18 +1,20 @@
 """A rollout from step to step over a real event log, store, routes and bundles; only the sockets are left out."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trimtab.errors import BadInput, NotFound
+from trimtab.errors import BadInput, NotFound, Unavailable
 from trimtab.experiments.assignment import assign
-from trimtab.rollout.audit import replay
-from trimtab.rollout.observation import Command
+from trimtab.rollout.audit import AuditEntry, replay
+from trimtab.rollout.observation import Command, Observation
 from trimtab.rollout.plan import CONTROL, TREATMENT, RolloutPlan, build_plan
 from trimtab.steps import rollout
 from trimtab.steps.rollout_converge import converge, server_name
+from trimtab.steps.rollout_observe import observe
 from trimtab.testing.ports import StepPorts
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
 from trimtab.types import Event
@@ -56,13 +58,14 @@ class Shop:
         self.rng = np.random.default_rng(seed)
         self.seen = 0
 
-    def come(self, users: int, *, failing: float = 0.0, version: str = "") -> None:
-        """Some new users are assigned by the route in force and logged with their outcomes."""
+    def come(self, users: int, *, failing: float = 0.0, version: str = "", earlier: timedelta = timedelta()) -> None:
+        """Some new users are assigned by the route in force and logged with their outcomes, as if some time ago."""
         route, now = self.ports.routes.get("shop"), datetime.now(UTC)
         assert route is not None
         experiment = route.experiment_at(now)
         if experiment is None:
             return
+        now -= earlier
         units = [f"u{self.seen + number}" for number in range(users)]
         self.seen += users
         arms = assign(units, experiment)
@@ -83,10 +86,14 @@ class Shop:
         self.ports.events.append(events)
 
 
-def step(ports: StepPorts) -> rollout.Result:
+def step(ports: StepPorts, name: str = "checkout") -> rollout.Result:
     """One step at which every window of the users so far has closed."""
     until = datetime.now(UTC) + timedelta(hours=1, seconds=1)
-    return rollout.run(rollout.Config("checkout", known_until=until), ports.as_ports())
+    return rollout.run(rollout.Config(name, known_until=until), ports.as_ports())
+
+
+def promote(ports: StepPorts, name: str) -> None:
+    rollout.ask(name, Command("promote", "ann", "the law asks for it", datetime.now(UTC)), ports.as_ports())
 
 
 def drive(ports: StepPorts, shop: Shop, *, users: int = 800, steps: int = 40) -> rollout.Result:
@@ -217,3 +224,122 @@ def test_starting_again_goes_on_and_another_plan_is_refused(ports: StepPorts) ->
         rollout.start(plan(planned_units=5_000), ports.as_ports())
     with pytest.raises(BadInput, match="has not ended"):
         rollout.start(plan(name="second"), ports.as_ports())
+
+
+def test_an_ended_rollout_leaves_route_and_alias_to_the_next_one(ports: StepPorts, bundle: Path) -> None:
+    rollout.start(plan(), ports.as_ports())
+    promote(ports, "checkout")
+    step(ports)
+    ports.registry.put("shop", 3, bundle, "challenger")
+    rollout.start(plan(name="next"), ports.as_ports())
+    promote(ports, "next")
+    step(ports, "next")
+    route = ports.routes.get("shop")
+    again = step(ports)  # as `trimtab rollout start` with the first plan does
+    assert (again.state.status, again.drained) == ("shipped", True)
+    assert ports.routes.get("shop") == route
+    assert ports.registry.resolve("shop", "champion").version == 3
+
+
+def test_revisions_of_a_route_grow_from_one_rollout_to_the_next(ports: StepPorts, bundle: Path) -> None:
+    rollout.start(plan(), ports.as_ports())
+    promote(ports, "checkout")
+    step(ports)
+    first = ports.routes.get("shop")
+    ports.registry.put("shop", 3, bundle, "challenger")
+    rollout.start(plan(name="next"), ports.as_ports())
+    step(ports, "next")
+    second = ports.routes.get("shop")
+    step(ports, "next")
+    assert first is not None
+    assert second is not None
+    assert second.revision > first.revision
+    assert ports.routes.get("shop") == second  # nothing changed, so nothing was published
+
+
+def test_the_next_rollout_removes_the_servers_of_the_one_before(ports: StepPorts, bundle: Path) -> None:
+    first, second = plan(timeout_ms=1), plan(name="next", timeout_ms=1)
+    rollout.start(first, ports.as_ports())
+    promote(ports, "checkout")
+    step(ports)
+    ports.registry.put("shop", 3, bundle, "challenger")
+    begun = rollout.start(second, ports.as_ports())
+    step(ports, "next")
+    assert server_name(first, TREATMENT) in ports.arms.running  # routers may not have heard of the new route yet
+    over = replace(begun, status="aborted", since=datetime.now(UTC) - timedelta(minutes=1))
+    decision = next(iter(ports.rollouts.audit("next"))).decision
+    ports.rollouts.record("next", AuditEntry(Observation(over.since), decision, over))
+    assert step(ports, "next").drained
+    assert ports.arms.running == {server_name(second, CONTROL)}
+
+
+def test_a_shipped_version_becomes_champion_before_the_next_rollout(ports: StepPorts) -> None:
+    rollout.start(plan(), ports.as_ports())
+    promote(ports, "checkout")
+    rollout.run(rollout.Config("checkout", follow=False), ports.as_ports())
+    with pytest.raises(BadInput, match="the alias has not moved yet"):
+        rollout.start(plan(name="next", control="1", treatment="2"), ports.as_ports())
+    step(ports)
+    rollout.start(plan(name="next", control="1", treatment="2"), ports.as_ports())
+
+
+def test_who_promoted_is_known_also_where_another_process_makes_the_world_follow(ports: StepPorts) -> None:
+    rollout.start(plan(), ports.as_ports())
+    promote(ports, "checkout")
+    rollout.run(rollout.Config("checkout", follow=False), ports.as_ports())
+    step(ports)
+    assert "ann" in ports.registry.resolve("shop", "champion").tags["promoted_by"]
+
+
+def test_a_tracker_that_is_away_keeps_nobody_with_the_version_that_was_taken_back(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollout.start(plan(service={"error_rate": {"margin": 0.02}}), ports.as_ports())
+    step(ports)
+    Shop(ports, control=0.1, treatment=0.1).come(800, failing=0.5)
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("the tracker does not answer.")
+
+    monkeypatch.setattr(ports.tracker, "run", away)
+    with pytest.raises(Unavailable, match="tracker"):
+        step(ports)
+    route = ports.routes.get("shop")
+    assert route is not None
+    assert set(route.arms) == {CONTROL}
+
+
+def test_rollouts_whose_servers_would_share_a_name_are_refused(ports: StepPorts) -> None:
+    rollout.start(plan(name="check-out"), ports.as_ports())
+    with pytest.raises(BadInput, match="named like those of rollout 'check-out'"):
+        rollout.start(plan(name="check_out"), ports.as_ports())
+
+
+def test_units_count_once_their_outcomes_have_had_time_to_arrive(ports: StepPorts) -> None:
+    wanted, hour = plan(reporting_minutes=30), timedelta(hours=1)
+    rollout.start(wanted, ports.as_ports())
+    begun = step(ports).state
+    moved = replace(begun, since=begun.since - 3 * hour, steps=(begun.steps[0] - 3 * hour,))
+    shop = Shop(ports, control=0.1, treatment=0.1)
+    shop.come(4_000, earlier=hour + timedelta(minutes=29))
+    now = datetime.now(UTC)
+    early = observe(wanted, moved, ports.as_ports(), now=now)
+    late = observe(wanted, moved, ports.as_ports(), now=now + timedelta(minutes=2))
+    assert (early.look, early.open_windows) == (None, early.enrolled)
+    assert (late.look is not None, late.open_windows) == (True, 0)
+
+
+def test_units_that_met_both_arms_bring_no_look_forward(ports: StepPorts) -> None:
+    wanted = plan()
+    rollout.start(wanted, ports.as_ports())
+    state = step(ports).state
+    now = datetime.now(UTC)
+    Shop(ports, control=0.1, treatment=0.1).come(900)
+    ports.events.append(
+        Event(f"{arm}-{number}", "exposure", "checkout", f"both-{number}", now, arm=arm, version=version)
+        for number in range(500)
+        for arm, version in ((CONTROL, "1"), (TREATMENT, "2"))
+    )
+    seen = observe(wanted, state, ports.as_ports(), now=now, known_until=now + timedelta(hours=2))
+    assert 350 < seen.enrolled < 400 + 150  # about half of the 900, and none of the 500
+    assert (seen.look is not None) == (seen.enrolled >= wanted.look_units)
