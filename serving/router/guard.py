@@ -43,14 +43,14 @@ def guard_of(environment: Mapping[str, str], *, address: str, unguarded: bool = 
     """The guard of a server.
 
     Args:
-        environment: Holds the tokens.
+        environment: Holds the tokens; a line end behind one, as files and Secrets have it, is no part of it.
         address: Address that the server is bound to.
         unguarded: Whether tokens may be unset although others can reach the address.
 
     Raises:
         BadInput: Others can reach the address, and a token is unset.
     """
-    tokens = {scope: environment.get(name, "") for scope, name in VARIABLES.items()}
+    tokens = {scope: environment.get(name, "").strip() for scope, name in VARIABLES.items()}
     missing = [VARIABLES[scope] for scope, token in tokens.items() if not token]
     if missing and not unguarded and not ip_address(address.partition("%")[0]).is_loopback:
         raise BadInput(

@@ -141,3 +141,22 @@ def test_a_folder_may_look_like_a_pattern(tmp_path: Path) -> None:
     log = FileEventLog(str(tmp_path / "we[i]rd*?"))
     log.append([exposure("u1", experiment="a=b*")])
     assert log.service_levels("a=b*", "exposure")["control"].requests == 1
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from trimtab.adapters.event_stores import FolderStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+try:
+    FolderStore(Path(sys.argv[1])).write("e/exposure/a.parquet", bytes(10_000))
+except OSError as error:
+    print("failed")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "failed\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

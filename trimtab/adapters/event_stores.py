@@ -80,11 +80,15 @@ class FolderStore:
         final = self.root / key
         _make_folder(final.parent)
         part = final.with_suffix(f".{uuid4().hex}.part")
-        with part.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(final)
+        try:
+            with part.open("wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(final)
+        except OSError:
+            part.unlink(missing_ok=True)  # a disk that is full must not fill up with halves
+            raise
         _sync_folder(final.parent)
 
     def read(self, key: str) -> bytes:

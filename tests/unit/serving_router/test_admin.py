@@ -45,6 +45,13 @@ def test_unset_tokens_are_for_loopback_only(address: str) -> None:
     guard_of({}, address="::1")
 
 
+def test_a_line_end_is_no_part_of_a_token() -> None:
+    guard = guard_of({"TRIMTAB_ADMIN_TOKEN": "a secret\n", "TRIMTAB_OUTCOMES_TOKEN": "x"}, address="0.0.0.0")
+    guard.check("admin", [(b"authorization", b"Bearer a secret")])
+    with pytest.raises(BadInput, match="is unset"):
+        guard_of({"TRIMTAB_ADMIN_TOKEN": "\n", "TRIMTAB_OUTCOMES_TOKEN": "x"}, address="0.0.0.0")
+
+
 def test_puts_lists_and_deletes_a_route(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         route = world.route(revision=2, timeout_ms=5.0)
