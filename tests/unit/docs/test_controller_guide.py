@@ -38,7 +38,7 @@ def test_every_override_of_the_serving_resources_is_named() -> None:
 
 
 def test_the_options_of_the_guide_are_the_process_s() -> None:
-    (usage,) = [block for block in re.findall(r"```\n(.*?)```", GUIDE, re.DOTALL) if "trimtab.controller" in block]
+    (usage,) = re.findall(r"^python -m trimtab\.controller(.*?)```", GUIDE, re.DOTALL | re.MULTILINE)
     named = set(re.findall(r"--[a-z-]+", usage))
     known = {option for action in process._parser()._actions for option in action.option_strings if option[:2] == "--"}
     assert named == known - {"--help", "--log-level"}
