@@ -110,6 +110,11 @@ class Engine:
             self._log(batch, actions, sources)
         return Answer(actions, sources)
 
+    def close(self) -> None:
+        """Write what waits to be logged."""
+        if self._feature_log:
+            self._feature_log.close()
+
     async def _act(self, numeric: Floats, codes: Codes) -> Actions:
         if len(numeric) <= INLINE_ROWS:
             if self._batches:

@@ -4,6 +4,7 @@ Written by a thread of its own through a bounded queue. What finds the queue ful
 slow must not slow answers down. Units appear under their pseudonyms.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -23,6 +24,7 @@ from trimtab.models.manifest import Actions
 
 _log = logging.getLogger("kserve.trimtab")
 _WAITING = 1_000  # requests
+_CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,12 @@ class FeatureLog:
             self._metrics.unlogged()
 
     def close(self) -> None:
-        """Write what waits, and close the file."""
-        self._queue.put(None)
-        self._writer.join()
-        os.close(self._file)
+        """Write what waits, and close the file; a disk that takes too long for that is not waited for."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=_CLOSE_SECONDS)
+        self._writer.join(_CLOSE_SECONDS)
+        if not self._writer.is_alive():
+            os.close(self._file)
 
     def _write(self) -> None:
         while (served := self._queue.get()) is not None:

@@ -110,6 +110,7 @@ async def _serve(
     await uvicorn.Server(config).serve(sockets=[listener])
     if calls:
         await calls.stop(SHUTDOWN_SECONDS)
+    engine.close()
     if tracing:
         tracing.close()
 

@@ -218,8 +218,9 @@ def test_several_workers_answer_and_count_together(bundle: Path, tmp_path: Path)
 
 
 def test_requests_in_flight_are_answered_when_it_is_told_to_stop(bundle: Path, tmp_path: Path) -> None:
-    served = _started(bundle, tmp_path / "log.txt")
-    body = b'{"instances": [{"lcp_ms": 1800.0, "api_ms": 250.0, "device": "mobile"}]}'
+    kept = tmp_path / "features.jsonl"
+    served = _started(bundle, tmp_path / "log.txt", "--log_features", str(kept), "--log_features_share", "1")
+    body = b'{"instances": [%b]}' % b",".join([b'{"lcp_ms": 1800.0, "api_ms": 250.0, "device": "mobile"}'] * 5_000)
     head = f"POST /v1/models/shop:predict HTTP/1.1\r\nHost: shop\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     try:
         with closing(socket.create_connection(("127.0.0.1", served.port), timeout=30)) as connection:
@@ -229,8 +230,11 @@ def test_requests_in_flight_are_answered_when_it_is_told_to_stop(bundle: Path, t
             time.sleep(0.5)
             connection.sendall(body[10:])
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+            while connection.recv(65_536):
+                pass
     finally:
         assert _stop(served) == 0
+    assert len(kept.read_bytes().splitlines()) == 5_000
 
 
 def test_a_folder_without_a_bundle_is_told(tmp_path: Path) -> None:
