@@ -17,6 +17,7 @@ _START = (
     "examples/rollout/better.yaml --world .trimtab/data/simulated-80000-7 --users 40000\n\n"
 )
 _FLUSH_SECONDS = 1.5  # The router brings what it logs to the log within a second.
+_IDLE_STEPS = 3  # Steps without anybody coming and without a decision, after which nothing can change any more.
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the rollout.")]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
@@ -64,11 +65,7 @@ def start(
     traffic = rollout_visits.users(config, ports) if world else None
     rollout.start(wanted, ports)
     with ports.rollouts.driving(wanted.name), _serving(ports) as url:
-        coming = (
-            iter(())
-            if traffic is None
-            else rollout_visits.visits(traffic, ports, url=url, model=wanted.model, batch=batch)
-        )
+        coming = traffic and rollout_visits.visits(traffic, ports, url=url, model=wanted.model, batch=batch)
         pause = every if traffic is None else _FLUSH_SECONDS
         for result, came in _drive(wanted, ports, coming=coming, pause=pause):
             draining = result.state.over and result.decision.action == "hold"
@@ -179,15 +176,36 @@ def _command(kind: Literal["promote", "abort"], name: str, *, who: str, why: str
     from trimtab.steps import rollout
 
     ports = runtime.load(profile)
-    command = Command(kind, who or getpass.getuser(), why, datetime.now(UTC))
+    command = Command(kind, who or _user(), why, datetime.now(UTC))
     rollout.ask(name, command, ports)
+    driving = False
     try:
         with ports.rollouts.driving(name):
+            driving = True
             rollout.run(rollout.Config(name, follow=ports.deployer.lasting), ports)
+        if not ports.deployer.lasting:
+            console.err.print(
+                "Recorded. Nobody serves the arms: start the rollout once more, and routes and aliases follow.",
+                highlight=False,
+            )
     except Unavailable as error:
-        console.err.print(f"{error.message} It will take up the command at its next step.", highlight=False)
+        if driving:
+            raise
+        console.err.print(f"{error.message} It takes up the command at its next step.", highlight=False, markup=False)
     found = rollout.status(name, ports)
     console.emit(found, as_json=as_json, render=lambda: console.out.print(status_view(found)))
+
+
+def _user() -> str:
+    """Who runs the command. A container's user often has no name.
+
+    Raises:
+        BadInput: Nobody knows.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise BadInput("this user has no name, and the audit log asks for one.", remedy="Give --who.") from error
 
 
 @contextmanager
@@ -204,24 +222,55 @@ def _serving(ports: Any) -> Iterator[str]:
             ports.deployer.close()
 
 
-def _drive(plan: Any, ports: Any, *, coming: Iterator[Any], pause: float) -> Iterator[tuple[Any, Any]]:
-    """One step after the other until the rollout has ended and is drained; simulated users come in between."""
-    from trimtab.steps import rollout
+def _drive(plan: Any, ports: Any, *, coming: Iterator[Any] | None, pause: float) -> Iterator[tuple[Any, Any]]:
+    """One step after the other until the rollout has ended and is drained; simulated users come in between.
 
+    What does not answer for a while ends nothing: servers and router go on, and the next step tries again.
+
+    Raises:
+        Unavailable: The first step fails.
+        BadInput: All simulated users have come, and the rollout waits for more.
+    """
     settled: datetime | None = None
+    result, idle = None, 0
     while True:
-        result = rollout.run(rollout.Config(plan.name, known_until=settled), ports)
+        try:
+            result = _step(plan.name, ports, known_until=settled)
+        except Unavailable as error:
+            if result is None:
+                raise
+            console.err.print(f"{error} The next step tries again.", highlight=False, markup=False)
+            time.sleep(pause)
+            continue
         came = None
         if not result.state.over:
             _await_phase(result.state.since)
-            came = next(coming, None)
+            came = next(coming, None) if coming is not None else None
         yield result, came
         if result.drained:
             return
         if came is not None:
             # Nothing more can come of these users, so their windows need not be waited for.
             settled = datetime.now(UTC) + timedelta(hours=plan.window_hours)
+        news = came is not None or result.state.over or result.decision.action != "hold"
+        idle = 0 if news or coming is None else idle + 1
+        if idle >= _IDLE_STEPS:
+            raise _nobody_left(result)
         time.sleep(pause)
+
+
+def _step(name: str, ports: Any, *, known_until: datetime | None) -> Any:
+    from trimtab.steps import rollout
+
+    return rollout.run(rollout.Config(name, known_until=known_until), ports)
+
+
+def _nobody_left(result: Any) -> BadInput:
+    waits = result.decision.reasons[0] if result.decision.reasons else "it waits."
+    return BadInput(
+        f"all simulated users have come, and rollout '{result.name}' has not ended: {waits}",
+        remedy="Let others come: the same command with another --seed goes on from here.",
+    )
 
 
 def _await_phase(since: datetime) -> None:

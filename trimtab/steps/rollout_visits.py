@@ -14,7 +14,7 @@ from trimtab.rollout.traffic import Happened, Traffic, world_traffic
 from trimtab.sessions.privacy import load_key
 from trimtab.sessions.simulator import World
 from trimtab.sessions.spec import load_spec
-from trimtab.steps.routed import reports
+from trimtab.steps.routed import asked, reports
 
 _STREAM = 13  # keeps this step's randomness apart from other uses of the seed
 
@@ -84,10 +84,10 @@ def visits(traffic: Traffic, ports: Ports, *, url: str, model: str, batch: int) 
         Unavailable: The router does not answer.
         BadInput: The router refuses a request.
     """
-    act = np.zeros(len(traffic.units), dtype=bool)
+    act, instances = np.zeros(len(traffic.units), dtype=bool), asked(traffic)
     for start in range(0, len(act), batch):
         rows = np.arange(start, min(start + batch, len(act)))
-        answers = ports.app.visit(url, model, [traffic.units[row] for row in rows], traffic.instances.iloc[rows])
+        answers = ports.app.visit(url, model, [traffic.units[row] for row in rows], instances.iloc[rows])
         act[rows] = answers.act
         happened = traffic.outcomes(act)
         ports.app.report(url, reports(traffic, happened, rows))

@@ -70,11 +70,16 @@ def through(ports: Ports, url: str, model: str, traffic: Traffic, rows: Rows) ->
         BadInput: The router refuses a request.
         Unavailable: It does not answer.
     """
-    segments = pd.DataFrame(list(traffic.segments))
-    instances = traffic.instances.assign(**{str(column): segments[column] for column in segments})
+    instances = asked(traffic)
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         yield ports.app.visit(url, model, [traffic.units[row] for row in part], instances.iloc[part])
+
+
+def asked(traffic: Traffic) -> pd.DataFrame:
+    """What an app sends: the model's inputs, and the attributes by which results are split and units take part."""
+    segments = pd.DataFrame(list(traffic.segments))
+    return traffic.instances.assign(**{str(column): segments[column] for column in segments})
 
 
 def reports(traffic: Traffic, happened: Happened, rows: Rows | None = None) -> list[OutcomeReport]:

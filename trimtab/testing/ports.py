@@ -32,6 +32,8 @@ from trimtab.ports import (
 )
 from trimtab.types import Endpoint, Event, ModelVersion
 
+_SCHEME = "memory://"
+
 
 class MemoryRegistry:
     """Versions of models by alias; their bundles are folders."""
@@ -39,7 +41,7 @@ class MemoryRegistry:
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], ModelVersion] = {}
 
-    def put(self, name: str, version: int, bundle: Path, *aliases: str) -> ModelVersion:
+    def put(self, name: str, version: int, bundle: Path | str, *aliases: str) -> ModelVersion:
         """Add a version."""
         model = ModelVersion(name, version, uri=str(bundle), aliases=aliases)
         for reference in (str(version), *aliases):
@@ -86,7 +88,7 @@ class InProcessArms:
     def deploy(self, model: ModelVersion, *, arm: str) -> Endpoint:
         """Load the version."""
         self._arms[arm] = (model, ConversionModel.load(Path(model.uri)))
-        return Endpoint(arm, f"memory://{arm}", model.name, model.version)
+        return Endpoint(arm, f"{_SCHEME}{arm}", model.name, model.version)
 
     def remove(self, arm: str) -> None:
         """Forget the arm."""
@@ -94,9 +96,10 @@ class InProcessArms:
 
     def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:
         """Answer as a server would."""
-        if endpoint.arm not in self._arms:
-            raise Unavailable(f"arm '{endpoint.arm}' is not deployed.")
-        version, model = self._arms[endpoint.arm]
+        name = endpoint.url.removeprefix(_SCHEME)
+        if name not in self._arms:
+            raise Unavailable(f"arm '{name}' is not deployed.")
+        version, model = self._arms[name]
         self.asked.append((endpoint.arm, instances))
         decision = model.act(pd.DataFrame(records(instances)))
         return pd.DataFrame(
@@ -140,7 +143,9 @@ class InProcessRouter:
         if route is None or experiment is None:
             raise NotFound(f"model '{model}' has no experiment.")
         self._running = [experiment.name]
-        arms = assign(list(units), experiment)
+        attributes = {name: [str(value) for value in instances[name]] for name in experiment.segments}
+        assigned = assign(list(units), experiment, attributes=attributes)
+        arms = np.where(assigned == "", route.control, assigned)
         found = pd.DataFrame(index=range(len(units)), columns=["probability", "uplift", "act", "version", "history"])
         for arm, target in route.arms.items():
             here = np.flatnonzero(arms == arm)
@@ -153,6 +158,7 @@ class InProcessRouter:
                 segments={name: str(instances[name].iloc[row]) for name in route.attributes},
             )
             for row, (unit, arm, version) in enumerate(zip(units, arms, found["version"], strict=True))
+            if assigned[row]
         )  # fmt: skip
         return Visits(
             arm=arms,
