@@ -1,7 +1,6 @@
 """Answers batches for one model version, whatever protocol they came by: history, model, and what is counted of it."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from serving.predictor.payload import Batch, RequestReader
 from trimtab.models.encode import Codes, Encoder, Floats
 from trimtab.models.manifest import Actions
 from trimtab.sessions.inputs import DAYS_SINCE_LAST, PRIOR_SESSIONS
-from trimtab.sessions.privacy import pseudonym
+from trimtab.sessions.privacy import unit_pseudonym
 
 INLINE_ROWS = 64  # more are computed by a thread, so that the event loop stays free to answer health checks
-_PSEUDONYM = re.compile(r"p-[0-9a-f]{20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ class Engine:
 
     def _pseudonym(self, unit: str) -> str:
         """The id under which the store knows a unit."""
-        return unit if _PSEUDONYM.fullmatch(unit) else pseudonym(unit, self._key)
+        return unit_pseudonym(unit, self._key)
 
     def _log(self, batch: Batch, actions: Actions, sources: Sequence[HistorySource]) -> None:
         assert self._feature_log

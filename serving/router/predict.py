@@ -5,7 +5,6 @@ for each request and enrolled unit that was answered, under the arm that the uni
 """
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -23,10 +22,9 @@ from serving.router.shadow import Shadow
 from serving.router.table import Assigner, ModelRoute
 from trimtab.errors import BadInput, TrimtabError
 from trimtab.ports import EventWriter
-from trimtab.sessions.privacy import pseudonym
+from trimtab.sessions.privacy import unit_pseudonym
 from trimtab.types import Event
 
-_PSEUDONYM = re.compile(r"p-[0-9a-f]{20}")
 # Of one connection only, written anew, or such that the answer could not be read.
 _NOT_PASSED = frozenset(
     {
@@ -150,7 +148,7 @@ class Predictions:
 
     def pseudonym(self, unit: str) -> str:
         """The id under which a unit is assigned and logged; a pseudonym stays what it is."""
-        return unit if _PSEUDONYM.fullmatch(unit) else pseudonym(unit, self._key)
+        return unit_pseudonym(unit, self._key)
 
     def _read(
         self, model: ModelRoute, protocol: Protocol, headers: Headers, body: bytes

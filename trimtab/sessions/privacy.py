@@ -23,6 +23,7 @@ KEY_FILE = "pseudonym.key"
 _SHORTEST_KEY = 16
 _PREFIX = "p-"  # keeps a pseudonym from ever being read as a number
 _DIGITS = 20
+_PSEUDONYM = re.compile(f"{_PREFIX}[0-9a-f]{{{_DIGITS}}}")
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _PHONE = re.compile(
@@ -94,6 +95,20 @@ def pseudonym(value: str, key: bytes) -> str:
     'p-7da11932b8f5816a9d5e'
     """
     return _PREFIX + hmac.digest(key, value.encode(), "sha256").hex()[:_DIGITS]
+
+
+def is_pseudonym(value: str) -> bool:
+    """Whether a value looks like a pseudonym.
+
+    >>> is_pseudonym("p-7da11932b8f5816a9d5e"), is_pseudonym("ann@example.org")
+    (True, False)
+    """
+    return _PSEUDONYM.fullmatch(value) is not None
+
+
+def unit_pseudonym(unit: str, key: bytes) -> str:
+    """The pseudonym of a unit that callers name by either: one that is a pseudonym stays what it is."""
+    return unit if is_pseudonym(unit) else pseudonym(unit, key)
 
 
 def pseudonymise(values: pd.Series, key: bytes) -> pd.Series:

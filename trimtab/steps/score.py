@@ -5,7 +5,6 @@ data. Nothing appears under its final name before all of it is written.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from trimtab.models.lean import LeanModel
 from trimtab.models.manifest import Actions
 from trimtab.ports import Ports
 from trimtab.sessions.batches import Batches, read_batches
-from trimtab.sessions.privacy import load_key, pseudonymise
+from trimtab.sessions.privacy import is_pseudonym, load_key, pseudonymise
 from trimtab.sessions.spec import DatasetSpec, load_spec
 from trimtab.sessions.validation.rows import Rows, bad_lines, judge_rows, require_inputs
 from trimtab.types import ModelVersion
@@ -31,7 +30,6 @@ STAGE = "score"
 SCORES, REJECTED = "scores.parquet", "rejected.csv"
 HistorySource = Literal["store", "absent"]
 _SPEC = "spec.yaml"
-_PSEUDONYM = re.compile(r"p-[0-9a-f]{20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +252,7 @@ def _schema(unit: str | None) -> pa.Schema:
 
 def _pseudonyms(units: "pd.Series[Any]", key: bytes) -> "pd.Series[Any]":
     """Units as the feature store knows them; those that are pseudonyms already stay."""
-    known = units.map(lambda unit: _PSEUDONYM.fullmatch(unit) is not None).to_numpy(dtype=np.bool_)
+    known = units.map(is_pseudonym).to_numpy(dtype=np.bool_)
     return units.where(known, pseudonymise(units, key))
 
 
