@@ -65,7 +65,10 @@ def start(
     traffic = rollout_visits.users(config, ports) if world else None
     rollout.start(wanted, ports)
     with ports.rollouts.driving(wanted.name), _serving(ports) as url:
-        coming = traffic and rollout_visits.visits(traffic, ports, url=url, model=wanted.model, batch=batch)
+        console.err.print(f"The router answers at {url}.", highlight=False)
+        coming = None
+        if traffic is not None:
+            coming = rollout_visits.visits(traffic, ports, url=url, model=wanted.model, batch=batch)
         pause = every if traffic is None else _FLUSH_SECONDS
         for result, came in _drive(wanted, ports, coming=coming, pause=pause):
             draining = result.state.over and result.decision.action == "hold"

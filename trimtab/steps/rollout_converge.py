@@ -16,7 +16,8 @@ from trimtab.rollout.state import RolloutState, route_of
 from trimtab.steps import promote
 from trimtab.types import Decision, Endpoint
 
-# How long a router may take to hear of a route; a ConfigMap's mount is the slowest that routes travel by.
+# How long a router takes to hear of a route in a folder, at most. By a ConfigMap it takes longer; then the plan's lead
+# says how long.
 _HEARING = timedelta(seconds=5)
 
 
