@@ -2,7 +2,8 @@
 
 Each unit has a predicted probability p and an outcome y of 0 or 1. Where predictions hold, the mean of y - p is zero.
 Its variance follows from the joint moments, Var(y) + Var(p) - 2 Cov(y, p), so no row leaves the engine. Estimand: the
-expectation of y - p over the units of the arm whose prediction is known. Assumes independent units.
+expectation of y - p over the units of the arm that it answered itself, at the first such answer; those without a
+prediction are left out. Assumes independent units.
 """
 
 from math import sqrt

@@ -1,12 +1,13 @@
 """What a rollout sees: how the arms served, who was enrolled, and, when one is due, a look at the outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.moments import Moments
-from trimtab.ports import MetricTable, Ports
+from trimtab.experiments.spec import ExperimentSpec
+from trimtab.ports import Ports
 from trimtab.rollout.calibration import METRIC, calibration_request
 from trimtab.rollout.look import LookResult, judge_look
 from trimtab.rollout.machine import is_last_look, look_due
@@ -81,14 +82,19 @@ def _outcomes(
         nothing = Material(exposures, {})
         return enrolled, judge_look(plan, state, nothing, now=now, last=True) if last else None
     material = analyze.read_material(spec, exposures, ports)
-    predictions = _predictions(plan, table)
+    predictions = _predictions(plan, spec, exposures, ports)
     return enrolled, judge_look(plan, state, material, now=now, last=last, predictions=predictions)
 
 
-def _predictions(plan: RolloutPlan, table: MetricTable) -> Mapping[str, Moments]:
-    """Joint moments of outcome and prediction by arm; none where calibration is no guardrail."""
+def _predictions(plan: RolloutPlan, spec: ExperimentSpec, exposures: str, ports: Ports) -> Mapping[str, Moments]:
+    """Joint moments of outcome and prediction by arm; none where calibration is no guardrail.
+
+    What control answered in the treatment's place is no prediction of the treatment.
+    """
     column = plan.experiment.metrics[plan.predicted].column if plan.predicted else None
     request = calibration_request(plan, source=analyze.EVENT.format(column))
     if request is None:
         return {}
-    return {arm: cell.moments[METRIC] for arm, cell in whole(table.cells([request])).items()}
+    rows = analyze.layout(spec)
+    own = ports.warehouse.open(exposures, replace(rows, eligible={**rows.eligible, "fallback": ("",)}))
+    return {arm: cell.moments[METRIC] for arm, cell in whole(own.cells([request])).items()}

@@ -343,3 +343,29 @@ def test_units_that_met_both_arms_bring_no_look_forward(ports: StepPorts) -> Non
     seen = observe(wanted, state, ports.as_ports(), now=now, known_until=now + timedelta(hours=2))
     assert 350 < seen.enrolled < 400 + 150  # about half of the 900, and none of the 500
     assert (seen.look is not None) == (seen.enrolled >= wanted.look_units)
+
+
+@pytest.mark.parametrize(("fallback", "expected"), [("", "fail"), ("timeout", "open")])
+def test_calibration_is_judged_by_what_the_treatment_itself_predicted(
+    ports: StepPorts, fallback: str, expected: str
+) -> None:
+    wanted = plan(service={"calibration": {"margin": 0.05}})
+    rollout.start(wanted, ports.as_ports())
+    state = step(ports).state
+    now = datetime.now(UTC)
+    units = [(f"u{number}", (CONTROL, TREATMENT)[number % 2]) for number in range(2_000)]
+    ports.events.append(
+        Event(
+            f"x-{unit}", "exposure", "checkout", unit, now, arm=arm, version=str(1 + (arm == TREATMENT)),
+            fallback=fallback if arm == TREATMENT else "", probability=0.6,
+        )
+        for unit, arm in units
+    )  # fmt: skip
+    ports.events.append(
+        Event(f"o-{unit}", "outcome", "checkout", unit, now, metric="conversion", value=1.0)
+        for number, (unit, _) in enumerate(units)
+        if number % 20 < 2
+    )
+    look = observe(wanted, state, ports.as_ports(), now=now, known_until=now + timedelta(hours=2)).look
+    assert look is not None
+    assert {line.status for line in look.criteria if line.name == "guardrail calibration"} == {expected}
