@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from trimtab.adapters.rollouts import FileRolloutStore
 from trimtab.errors import Unavailable
-from trimtab.rollout.observation import Observation
+from trimtab.rollout.observation import Command, Observation
 from trimtab.testing.rollout_store import START, RolloutStoreContract, decided, plan_of, started
 
 _DRIVER = """
@@ -69,3 +70,19 @@ def test_long_logs_are_read_from_their_end(tmp_path: Path) -> None:
     assert (tmp_path / "checkout" / "audit.jsonl").stat().st_size > 400_000
     assert store.state("checkout") == long.state
     assert len(list(store.audit("checkout"))) == 2
+
+
+def test_names_of_new_files_are_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, plan, synced = FileRolloutStore(tmp_path / "rollouts"), plan_of(), set[str]()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    store.create(plan, started(plan))
+    assert "rollouts" in synced
+    store.record("checkout", decided(plan, started(plan), Observation(START)))
+    store.ask("checkout", Command("abort", "ann", "wrong prices", START))
+    assert {"checkout", "commands"} <= synced

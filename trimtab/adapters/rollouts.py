@@ -61,6 +61,7 @@ class FileRolloutStore:
         _write(part / PLAN, dump_plan(plan).encode())
         _write(part / BEGIN, dump_state(state))
         _write(part / STATE, dump_state(state))
+        _sync_folder(part)
         try:
             part.rename(folder)
         except OSError as error:
@@ -97,6 +98,7 @@ class FileRolloutStore:
             file.write(dump_entry(entry) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        _sync_folder(folder)  # The first decision makes the file.
         part = folder / f".{STATE}.{uuid4().hex}"
         _write(part, dump_state(entry.state))
         part.replace(folder / STATE)
@@ -122,6 +124,7 @@ class FileRolloutStore:
         part = folder / f".{uuid4().hex}"
         _write(part, orjson.dumps(asdict(command)))
         part.rename(folder / f"{command.time.timestamp():020.6f}-{uuid4().hex[:8]}.json")
+        _sync_folder(folder)
 
     def next_command(self, name: str) -> Command | None:
         """The oldest command that no decision has answered; None without one. Raises NotFound."""
