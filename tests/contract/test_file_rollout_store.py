@@ -77,7 +77,7 @@ def test_names_of_new_files_are_on_the_disk_too(tmp_path: Path, monkeypatch: pyt
     fsync = os.fsync
 
     def noted(descriptor: int) -> None:
-        synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
