@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.router.http import Headers, Reply, header
 
 SHORT_BODY_BYTES = 64 * 1024  # larger ones need uvicorn's flow control
+MAX_HEAD_BYTES = 64 * 1024  # of the request line and the headers, which the parser keeps however long they are
+_TOO_LONG = b'{"error":"the headers are longer than %d bytes."}' % MAX_HEAD_BYTES
 
 
 class ShortWay(Protocol):
@@ -52,8 +54,24 @@ class _Turn:
 class RouterProtocol(HttpToolsProtocol):
     """Takes the short way where it can. The application must be a `ShortWay`."""
 
+    _arriving = 0  # bytes of the piece that is being parsed
+    _head_bytes: int | None = None  # of a head under way, without the piece in which it began; None amid a body
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a head without an end is cut off."""
+        self._arriving = len(data)
+        super().data_received(data)
+        if self._head_bytes is None or self.transport.is_closing():
+            return
+        self._head_bytes += self._arriving
+        if self._head_bytes > MAX_HEAD_BYTES:
+            lines = (STATUS_LINE[431], b"content-type: application/json\r\nconnection: close\r\n")
+            self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (*lines, len(_TOO_LONG), _TOO_LONG))
+            self.transport.close()
+
     def on_message_begin(self) -> None:
         """Begin a request; its ASGI scope is made only once it is known to need one."""
+        self._head_bytes = -self._arriving
         self.url = b""
         self.headers: Headers = []
         self.expect_100_continue = False
@@ -61,6 +79,7 @@ class RouterProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
+        self._head_bytes = None
         entry = self._entry()
         if entry is None:
             url, headers, expects = self.url, self.headers, self.expect_100_continue

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from serving.router.protocol import SHORT_BODY_BYTES, RouterProtocol
+from serving.router.protocol import MAX_HEAD_BYTES, SHORT_BODY_BYTES, RouterProtocol
 from tests.unit.serving_router.world import World, play
 
 SMALL = b'{"instances":[{"device":"mobile"}]}'
@@ -84,6 +84,34 @@ def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
         writer.write(request() + request(path="/v1/models/other:predict") + request() + request(b"{"))
         statuses = [(await read_reply(reader))[0] for _ in range(4)]
         assert statuses == [200, 404, 200, 400]
+
+    converse(tmp_path, talk)
+
+
+@pytest.mark.parametrize("line", [b"x-endless: " + b"y" * 1_000, b"x-many: y\r\n" * 100])
+def test_headers_without_an_end_are_cut_off(tmp_path: Path, line: bytes) -> None:
+    async def talk(world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(request())
+        assert (await read_reply(reader))[0] == 200
+        writer.write(b"POST /v1/models/shop:predict HTTP/1.1\r\n" + line)
+        await asyncio.sleep(0.05)
+        more = line.removeprefix(b"x-endless: ")
+        writer.write(more * (MAX_HEAD_BYTES // len(more) + 1))
+        status, _, body = await read_reply(reader)
+        assert status == 431
+        assert b"longer than 65536 bytes" in body
+        assert await reader.read() == b""
+
+    converse(tmp_path, talk)
+
+
+def test_a_head_that_begins_behind_a_large_body_is_not_long(tmp_path: Path) -> None:
+    async def talk(world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        second = request()
+        writer.write(request(LARGE) + second[:30])
+        assert (await read_reply(reader))[0] == 200
+        writer.write(second[30:])
+        assert (await read_reply(reader))[0] == 200
 
     converse(tmp_path, talk)
 
