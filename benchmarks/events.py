@@ -87,7 +87,7 @@ def _write(folder: Path, events: list[Event]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _timed(events: list[Event], *, put: Callable[[Event], None], flush: Callable[[], None]) -> tuple[float, float]:
+def _timed(events: list[Event], *, put: Callable[[Event], object], flush: Callable[[], None]) -> tuple[float, float]:
     """Microseconds of CPU per event: to put it, and to flush it."""
     putting = flushing = 0.0
     for start in range(0, len(events), SEGMENT):

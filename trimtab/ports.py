@@ -207,8 +207,8 @@ class EventLog(Protocol):
 class EventWriter(Protocol):
     """Takes events off the hot path and brings them to the log."""
 
-    def put(self, event: Event) -> None:
-        """Take an event; never waits for the log."""
+    def put(self, event: Event) -> bool:
+        """Take an event, without waiting for the log; returns whether there was room for it."""
         ...
 
     def close(self) -> None:

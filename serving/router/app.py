@@ -10,7 +10,7 @@ from serving.router.admin import Admin
 from serving.router.arms import Protocol
 from serving.router.guard import Guard
 from serving.router.http import Headers, Refused, Reply, header, reply_error, reply_json
-from serving.router.outcomes import read_outcomes
+from serving.router.outcomes import log_outcomes, read_outcomes, status_of
 from serving.router.predict import Predictions
 from serving.router.table import ModelRoute, RouteTable
 from trimtab.errors import NotFound, TrimtabError
@@ -110,14 +110,15 @@ class RouterApp:
             pseudonym=self._predictions.pseudonym,
             now=datetime.now(UTC),
         )
-        for event in report.events:
-            self._events.put(event)
-        metrics.count(metrics.OUTCOMES, "accepted", times=report.accepted)
-        metrics.count(metrics.OUTCOMES, "rejected", times=len(report.rejected))
-        answer: dict[str, object] = {"accepted": report.accepted, "rejected": report.rejected}
-        if report.rejected and not report.accepted:
-            return reply_json({"error": report.rejected[0].reason, **answer}, status=400)
-        return reply_json(answer, status=202)
+        accepted, rejected = log_outcomes(report, self._events.put)
+        metrics.count(metrics.OUTCOMES, "accepted", times=accepted)
+        metrics.count(metrics.OUTCOMES, "rejected", times=len(rejected))
+        answer: dict[str, object] = {"accepted": accepted, "rejected": rejected}
+        status = status_of(accepted, rejected)
+        if status == 202:
+            return reply_json(answer, status=status)
+        reason = next(one.reason for one in rejected if one.status == status)
+        return reply_json({"error": reason, **answer}, status=status)
 
     async def _routes(self, scope: Message, receive: Receive) -> Reply | None:
         path, method = scope["path"], scope["method"]

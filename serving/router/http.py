@@ -49,17 +49,19 @@ def reply_json(body: object, *, status: int = 200) -> Reply:
         body: What `orjson` can write.
         status: HTTP status.
     """
-    return Reply(status, [JSON], orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS))
+    return Reply(status, _headers(status), orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS))
 
 
 def reply_error(error: TrimtabError) -> Reply:
     """The one table of errors to HTTP: each error carries its status; the reason is the body."""
-    headers = [JSON]
-    if error.http_status in {503, 504}:
-        headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
+    headers = _headers(error.http_status)
     if error.http_status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return Reply(error.http_status, headers, orjson.dumps({"error": str(error)}))
+
+
+def _headers(status: int) -> Headers:
+    return [JSON, (b"retry-after", str(RETRY_SECONDS).encode())] if status in {503, 504} else [JSON]
 
 
 def header(headers: Headers, name: bytes) -> bytes:

@@ -15,12 +15,13 @@ import orjson
 
 from serving.router.body import LONGEST_TEXT, unit_text
 from serving.router.http import Headers, Refused, header
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, TrimtabError
 from trimtab.rollout.route import fits
 from trimtab.types import Event
 
 MAX_EVENTS = 10_000  # of one batch
 HAPPENED_ONCE = 1.0  # value of an outcome that states none
+_FULL = "the event log has no room for it now. Send it again."
 _STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
 
@@ -31,31 +32,44 @@ class Rejected:
 
     Attributes:
         index: Its place in the batch.
-        reason: What is wrong with it.
+        reason: Why it was not.
+        status: HTTP status that the event would get on its own.
     """
 
     index: int
     reason: str
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcome:
+    """An event of a caller that can be logged.
+
+    Attributes:
+        index: Its place in the batch.
+        events: What is logged; one event per running experiment where it names none.
+    """
+
+    index: int
+    events: list[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
     """A report.
 
     Attributes:
-        events: What is logged; an outcome without an experiment appears once per running one.
-        accepted: How many of the caller's events were taken.
-        rejected: Those that were not.
+        outcomes: What can be logged.
+        rejected: What cannot.
     """
 
-    events: list[Event]
-    accepted: int
+    outcomes: list[Outcome]
     rejected: list[Rejected]
 
 
 def read_outcomes(
     headers: Headers, body: bytes, *, running: Sequence[str], pseudonym: Callable[[str], str], now: datetime
-) -> Outcomes:
+) -> Report:
     """Read a report.
 
     Args:
@@ -69,15 +83,48 @@ def read_outcomes(
         BadInput: The body is not what its content type says.
         Refused: The content type is another one.
     """
-    events: list[Event] = []
+    outcomes: list[Outcome] = []
     rejected: list[Rejected] = []
-    found = _cloud_events(headers, body)
-    for index, cloud_event in enumerate(found):
+    for index, cloud_event in enumerate(_cloud_events(headers, body)):
         try:
-            events += _logged(cloud_event, running=running, pseudonym=pseudonym, now=now)
-        except BadInput as error:
-            rejected.append(Rejected(index, str(error)))
-    return Outcomes(events, len(found) - len(rejected), rejected)
+            outcomes.append(Outcome(index, _logged(cloud_event, running=running, pseudonym=pseudonym, now=now)))
+        except TrimtabError as error:
+            rejected.append(Rejected(index, str(error), error.http_status))
+    return Report(outcomes, rejected)
+
+
+def log_outcomes(report: Report, put: Callable[[Event], bool]) -> tuple[int, list[Rejected]]:
+    """Log what can be logged.
+
+    An outcome that was logged for some of its experiments only counts as rejected: sent again, it counts once in each.
+
+    Args:
+        report: What was read.
+        put: Takes an event; returns whether it did.
+
+    Returns:
+        How many of the caller's events were taken, and the others in order.
+    """
+    full = [outcome.index for outcome in report.outcomes if not all(put(event) for event in outcome.events)]
+    rejected = [*report.rejected, *(Rejected(index, _FULL, 503) for index in full)]
+    return len(report.outcomes) - len(full), sorted(rejected, key=lambda one: one.index)
+
+
+def status_of(accepted: int, rejected: Sequence[Rejected]) -> int:
+    """The HTTP status of an answer.
+
+    Args:
+        accepted: How many events were taken.
+        rejected: Those that were not.
+
+    Returns:
+        202 where some were taken, or there were none; else 503 where sending again can help, 409 where nothing is
+        wrong but that no experiment runs, and 400.
+    """
+    if accepted or not rejected:
+        return 202
+    statuses = {one.status for one in rejected}
+    return 503 if 503 in statuses else 409 if statuses == {409} else 400
 
 
 def _cloud_events(headers: Headers, body: bytes) -> list[object]:
@@ -124,6 +171,8 @@ def _logged(
     if not all(map(fits, experiments)):
         raise BadInput("the name in 'data.experiment' is too long.")
     stand_in, time, value = pseudonym(unit), _time(cloud_event.get("time"), now), _value(data.get("value"))
+    if not experiments:
+        raise Refused(409, "no experiment runs.", remedy="Name one in 'data.experiment', or report while one runs.")
     return [
         Event(f"{source} {name}", "outcome", experiment, stand_in, time, metric=metric, value=value)
         for experiment in experiments

@@ -76,11 +76,14 @@ class BufferedEventLog:
         self._flushed = self._spooled = self._dropped = 0
         self._last_flush = self._clock()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event) -> bool:
         """Take an event, without waiting for anything.
 
         Args:
             event: The event.
+
+        Returns:
+            Whether it was taken; one that was not is counted as dropped.
 
         Raises:
             BadInput: It lacks an id, experiment, unit or time zone, or a segment is named like an event field.
@@ -89,12 +92,13 @@ class BufferedEventLog:
         waiting = len(self._queue)
         if waiting >= self._queue_events:
             self._drop(1, "the log is too slow")
-            return
+            return False
         self._queue.append(event)
         if waiting + 1 >= self._flush_events and not self._wake.is_set():
             self._wake.set()
         if self._thread is None:
             self._start()
+        return True
 
     def flush(self) -> None:
         """Write what was put before; it is in the log or in the spool on return, or counted as dropped."""

@@ -19,6 +19,7 @@ from trimtab.ports import OutcomeReport, Visits
 OUTCOME = "dev.trimtab.outcome"
 _SOURCE = "urn:trimtab:simulated-app"
 _BATCH = 1_000
+_NO_EXPERIMENT = 409  # what the router answers to outcomes while none runs; a rollout may end under its users
 _JSON = {"content-type": "application/json"}
 _EVENTS = {"content-type": "application/cloudevents-batch+json"}
 
@@ -67,7 +68,7 @@ class HttpRouterClient:
         )
 
     def report(self, url: str, outcomes: Sequence[OutcomeReport]) -> int:
-        """Tell the router what happened; returns how many outcomes it took.
+        """Tell the router what happened; returns how many outcomes it took, none of them where no experiment runs.
 
         Raises:
             BadInput: The router refuses them, or the token.
@@ -80,7 +81,8 @@ class HttpRouterClient:
             for batch in batches:
                 body = orjson.dumps([_cloud_event(outcome) for outcome in batch])
                 async with session.post(f"{url}/outcomes", data=body, headers={**_EVENTS, **self._headers}) as answer:
-                    taken += int((await _json(answer))["accepted"])
+                    if answer.status != _NO_EXPERIMENT:
+                        taken += int((await _json(answer))["accepted"])
             return taken
 
         return int(self._run(url, send)) if batches else 0

@@ -326,8 +326,8 @@ def test_a_spool_that_cannot_be_written_is_no_crash(
 
 def test_a_full_memory_refuses_and_counts(open_writer: Callable[..., BufferedEventLog]) -> None:
     writer = open_writer(queue_events=2)
-    for number in range(5):
-        writer.put(exposure(f"u{number}"))
+    taken = [writer.put(exposure(f"u{number}")) for number in range(5)]
+    assert taken == [True, True, False, False, False]
     assert (writer.queued, writer.dropped) == (2, 3)
 
 
@@ -386,7 +386,7 @@ def test_a_forked_process_flushes_only_its_own(tmp_path: Path) -> None:
     assert len(list((tmp_path / "log").rglob("*.parquet"))) == 2
 
 
-def _cpu_seconds(put: Callable[[Event], None], events: list[Event]) -> float:
+def _cpu_seconds(put: Callable[[Event], object], events: list[Event]) -> float:
     started = time.thread_time()
     for event in events:
         put(event)

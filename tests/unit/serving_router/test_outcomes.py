@@ -144,6 +144,53 @@ def test_a_wrong_report_is_refused_with_a_reason(
     play(tmp_path, scene)
 
 
+def test_what_the_log_has_no_room_for_is_told(tmp_path: Path) -> None:
+    batch = [report(), {"x": 1}, report(id="8"), report(id="9")]
+
+    async def scene(world: World) -> None:
+        world.memory.room = 1
+        heard = await world.ask("/outcomes", batch, content_type=BATCH)
+        assert (heard.status, heard.json["accepted"]) == (202, 1)
+        assert [(row["index"], row["status"]) for row in heard.json["rejected"]] == [(1, 400), (2, 503), (3, 503)]
+        assert "no room" in heard.json["rejected"][1]["reason"]
+        heard = await world.ask("/outcomes", batch, content_type=BATCH)
+        assert (heard.status, heard.json["accepted"], heard.headers["retry-after"]) == (503, 0, "1")
+        assert "no room" in heard.json["error"]
+
+    play(tmp_path, scene)
+
+
+def test_an_outcome_is_not_taken_where_one_of_its_experiments_lacks_it(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        world.routes.publish(world.route(model="other", experiment="f"))
+        world.table.refresh()
+        world.memory.room = 1
+        assert (await world.ask("/outcomes", report(), content_type=STRUCTURED)).status == 503
+        world.memory.room = 3
+        assert (await world.ask("/outcomes", report(), content_type=STRUCTURED)).status == 202
+        assert len({(event.experiment, event.id) for event in world.memory.events}) == 2
+
+    play(tmp_path, scene)
+
+
+def test_an_outcome_of_no_experiment_is_not_taken(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        world.publish(experiment="", phases=(), revision=2)
+        heard = await world.ask("/outcomes", [report(), report(id="8")], content_type=BATCH)
+        assert (heard.status, heard.json["accepted"]) == (409, 0)
+        assert "no experiment runs" in heard.json["error"]
+        heard = await world.ask("/outcomes", [report(), report(id="")], content_type=BATCH)
+        assert (heard.status, [row["status"] for row in heard.json["rejected"]]) == (400, [409, 400])
+        assert "'id'" in heard.json["error"]
+        named = report(id="8", data={"experiment": "ended"})
+        heard = await world.ask("/outcomes", [report(), named], content_type=BATCH)
+        assert (heard.status, heard.json["accepted"]) == (202, 1)
+        assert [row["index"] for row in heard.json["rejected"]] == [0]
+        assert [event.experiment for event in world.memory.events] == ["ended"]
+
+    play(tmp_path, scene)
+
+
 def test_an_empty_batch_is_no_error(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         assert (await world.ask("/outcomes", [], content_type=BATCH)).status == 202

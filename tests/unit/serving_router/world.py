@@ -146,14 +146,23 @@ class Heard:
 
 
 class Memory:
-    """An event writer that keeps what it was given."""
+    """An event writer that keeps what it was given.
+
+    Attributes:
+        events: What it keeps.
+        room: How many events it has room for.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.room = 1_000_000
 
-    def put(self, event: Event) -> None:
-        """Keep it."""
+    def put(self, event: Event) -> bool:
+        """Keep it, if there is room."""
+        if len(self.events) >= self.room:
+            return False
         self.events.append(event)
+        return True
 
     def close(self) -> None:
         """Nothing is left to do."""
