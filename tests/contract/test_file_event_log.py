@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trimtab.adapters.event_levels import connected
 from trimtab.adapters.events import FileEventLog, open_event_log
-from trimtab.errors import BadInput, Unavailable
+from trimtab.errors import BadInput
 from trimtab.testing.event_log import NOW, EventLogContract, exposure
 
 _KILLED_WRITER = """
@@ -128,13 +129,27 @@ def test_levels_of_older_segments_alone_have_no_latency(tmp_path: Path) -> None:
     assert pd.isna(level.latency_p50_ms)
 
 
-def test_levels_of_a_torn_segment_are_refused(tmp_path: Path) -> None:
-    log = FileEventLog(str(tmp_path))
-    log.append([exposure("u1")])
-    (segment,) = tmp_path.rglob("*.parquet")
-    os.truncate(segment, segment.stat().st_size // 2)
-    with pytest.raises(Unavailable, match="experiment 'e' cannot be read"):
-        log.service_levels("e", "exposure")
+def test_levels_leave_out_a_torn_segment_and_say_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = FileEventLog(str(tmp_path / "we[i]rd*?"))
+    for number in range(3):
+        log.append([exposure(f"u{number}")])
+    segments = sorted(tmp_path.rglob("*.parquet"))
+    os.truncate(segments[1], segments[1].stat().st_size // 2)
+    with caplog.at_level(logging.WARNING):
+        assert log.service_levels("e", "exposure")["control"].requests == 2
+    assert segments[1].name in caplog.text
+    for segment in segments:
+        os.truncate(segment, 1)
+    assert log.service_levels("e", "exposure") == {}
+
+
+def test_levels_need_no_room_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tmp").write_text("a file where DuckDB by itself would have its folder")
+    with connected() as connection:
+        connection.execute("SET memory_limit = '40MB'")
+        connection.execute("CREATE TEMP TABLE large AS SELECT range AS a, hash(range) AS b FROM range(6_000_000)")
+        assert connection.execute("SELECT count(*) FROM large").fetchone() == (6_000_000,)
 
 
 def test_a_folder_may_look_like_a_pattern(tmp_path: Path) -> None:

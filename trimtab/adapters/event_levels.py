@@ -1,9 +1,11 @@
 """Service levels of arms, aggregated by DuckDB over the segments: no event becomes a Python object."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf, nan
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from trimtab.rollout.latency import percentile_ranks
@@ -32,11 +34,11 @@ _QUANTILES = "SELECT quantile_disc(latency_ms, {}) FROM requests WHERE arm = ? A
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
-def service_levels(pattern: str, since: datetime | None) -> dict[str, ServiceLevel]:
+def service_levels(patterns: Sequence[str], since: datetime | None) -> dict[str, ServiceLevel]:
     """How each arm served its requests.
 
     Args:
-        pattern: Glob of at least one segment.
+        patterns: Globs of at least one segment in all.
         since: Requests before it do not count.
 
     Returns:
@@ -45,16 +47,27 @@ def service_levels(pattern: str, since: datetime | None) -> dict[str, ServiceLev
     Raises:
         duckdb.Error: A segment cannot be read.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET enable_progress_bar = false")  # It would be drawn into a command's output.
-        connection.execute(_REQUESTS, [pattern, since or _ALWAYS])
+    with connected() as connection:
+        connection.execute(_REQUESTS, [list(patterns), since or _ALWAYS])
         counts = connection.execute(_COUNTS).fetchall()
         return {
             arm: replace(_level(connection, arm, requests, failures, n), versions=tuple(versions or ()))
             for arm, requests, failures, n, versions in counts
         }
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """A connection to DuckDB in memory, with a folder of its own for what does not fit."""
+    import duckdb
+
+    # By itself it would take one in the working directory, which need not be writable and which others share.
+    with (
+        TemporaryDirectory(prefix="trimtab-levels-") as folder,
+        duckdb.connect(config={"temp_directory": folder}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false")  # It would be drawn into a command's output.
+        yield connection
 
 
 def _level(connection: Any, arm: str, requests: int, failures: int, n: int) -> ServiceLevel:

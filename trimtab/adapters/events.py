@@ -116,7 +116,7 @@ class SegmentEventLog:
     def service_levels(
         self, experiment: str, kind: EventKind, *, since: datetime | None = None
     ) -> dict[str, ServiceLevel]:
-        """How each arm served its requests.
+        """How each arm served its requests; a segment that cannot be read is left out and logged as a warning.
 
         Args:
             experiment: Name of the experiment.
@@ -128,7 +128,7 @@ class SegmentEventLog:
             their 99th percentile from above: the upper end is infinite then.
 
         Raises:
-            Unavailable: The store does not answer, or a segment cannot be read.
+            Unavailable: The store does not answer, or DuckDB fails on segments that can be read.
         """
         import duckdb
 
@@ -136,10 +136,18 @@ class SegmentEventLog:
 
         def read() -> dict[str, ServiceLevel]:
             place = self.store.local(folder(experiment, kind))
-            return service_levels(_pattern(place), since) if any(place.glob(f"*{SUFFIX}")) else {}
+            return service_levels([_pattern(place)], since) if any(place.glob(f"*{SUFFIX}")) else {}
+
+        def read_whole() -> dict[str, ServiceLevel]:
+            place = self.store.local(folder(experiment, kind))
+            patterns = settled(lambda: _whole(place), FileNotFoundError)
+            return service_levels(patterns, since) if patterns else {}
 
         try:
-            return settled(read, duckdb.IOException)
+            try:
+                return settled(read, duckdb.IOException)
+            except duckdb.Error:  # one torn segment is enough for it
+                return settled(read_whole, duckdb.IOException)
         except duckdb.Error as error:
             raise Unavailable(f"the log of experiment '{experiment}' cannot be read: {error}") from error
 
@@ -231,6 +239,11 @@ def folder(experiment: str, kind: EventKind) -> str:
 def _pattern(place: Path) -> str:
     """A glob of the segments in a folder, whose own name may look like one."""
     return f"{escape(str(place.absolute()))}/*{SUFFIX}"
+
+
+def _whole(place: Path) -> list[str]:
+    """Globs of the segments in a folder that can be read, one each."""
+    return [escape(str(path.absolute())) for path in sorted(place.glob(f"*{SUFFIX}")) if _decoded(path) is not None]
 
 
 def _decoded(path: Path) -> pa.Table | None:
