@@ -25,6 +25,7 @@ from serving.predictor.engine import Engine
 from serving.predictor.front import Front
 from serving.predictor.model import ConversionPredictor
 from serving.predictor.tracing import Tracing
+from serving.protocol import PlainProtocol
 from trimtab.errors import Unavailable
 
 SHUTDOWN_SECONDS = 5  # how long requests in flight may take once the server is told to stop
@@ -85,7 +86,7 @@ async def _serve(
     RESTServer("kserve.model_server:app", data_plane, extension, http_port=0).create_application()
     config = uvicorn.Config(
         Front(engine, model_server.app, tracing=tracing),
-        http="httptools",
+        http=PlainProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

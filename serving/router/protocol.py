@@ -8,8 +8,9 @@ bodies, pipelining) goes uvicorn's own way to the same application.
 import asyncio
 from typing import Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from serving.protocol import PlainProtocol
 from serving.router.http import Headers, Reply, header
 
 SHORT_BODY_BYTES = 64 * 1024  # larger ones need uvicorn's flow control
@@ -51,7 +52,7 @@ class _Turn:
         self.response_complete = False
 
 
-class RouterProtocol(HttpToolsProtocol):
+class RouterProtocol(PlainProtocol):
     """Takes the short way where it can. The application must be a `ShortWay`."""
 
     _arriving = 0  # bytes of the piece that is being parsed
@@ -80,6 +81,8 @@ class RouterProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Choose the way."""
         self._head_bytes = None
+        if self.parser.should_upgrade():
+            return  # it comes again
         entry = self._entry()
         if entry is None:
             url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -116,7 +119,7 @@ class RouterProtocol(HttpToolsProtocol):
             return None
         length = header(self.headers, b"content-length")
         short = length and int(length) <= SHORT_BODY_BYTES and self.parser.get_http_version() == "1.1"
-        return entry if short and not self.parser.should_upgrade() else None
+        return entry if short else None
 
     async def _answer(self, turn: _Turn) -> None:
         body = turn.pieces[0] if len(turn.pieces) == 1 else b"".join(turn.pieces)

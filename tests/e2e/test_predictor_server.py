@@ -130,6 +130,16 @@ def _output(response: Any, name: str) -> Any:
     return next(output for output in response.outputs if output.name == name).as_numpy()
 
 
+def test_a_wish_for_http_2_costs_no_body(served: Served, expected: Any) -> None:
+    """What Java's HttpClient sends by default."""
+    wish = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAABAAMAAABk"}
+    with httpx.Client(trust_env=False, timeout=30.0, headers=wish) as client:
+        for _ in range(2):  # the connection stays open
+            answer = client.post(f"{served.url}/v1/models/shop:predict", json={"instances": ROWS})
+            found = [one["probability"] for one in answer.json()["predictions"]]
+            np.testing.assert_allclose(found, expected.probability, atol=1e-6)
+
+
 def test_kserves_rest_client_by_v1(served: Served, expected: Any) -> None:
     async def ask() -> Any:
         client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v1", timeout=30))

@@ -63,7 +63,20 @@ def converse(
     play(folder, scene)
 
 
-@pytest.mark.parametrize("sent", [request(), chunked(), request(LARGE), request(SMALL, "expect: 100-continue")])
+H2C = ("connection: Upgrade, HTTP2-Settings", "http2-settings: AAEAAEAAAAIAAAABAAMAAABk", "upgrade: h2c")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request(),
+        chunked(),
+        request(LARGE),
+        request(SMALL, "expect: 100-continue"),
+        request(SMALL, *H2C),
+        request(LARGE, *H2C),
+    ],
+)
 def test_both_ways_give_the_same_reply(tmp_path: Path, sent: bytes) -> None:
     async def talk(world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(2):  # the connection stays open
