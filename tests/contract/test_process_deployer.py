@@ -60,7 +60,7 @@ def instances() -> pd.DataFrame:
 
 @pytest.fixture
 def deployer(tmp_path: Path) -> Iterator[ProcessArmDeployer]:
-    with ProcessArmDeployer(tmp_path / "logs", profile_name="", fetch=_fetch) as running:
+    with ProcessArmDeployer(tmp_path / "logs", profile_name="", fetch=_fetch, grace_seconds=0.0) as running:
         yield running
     assert psutil.Process().children() == []
 
@@ -69,6 +69,36 @@ class TestProcessArmDeployer(DeployerContract):
     @pytest.fixture
     def broken(self, tmp_path: Path) -> ModelVersion:
         return ModelVersion("shop", 9, uri=str(tmp_path / "nothing"))
+
+
+def test_a_server_that_was_replaced_goes_on_until_routers_know(
+    tmp_path: Path, model: ModelVersion, instances: pd.DataFrame
+) -> None:
+    predictor = HttpPredictor()
+    newer = ModelVersion(model.name, model.version + 1, uri=model.uri)
+    with ProcessArmDeployer(tmp_path / "logs", profile_name="", fetch=_fetch, grace_seconds=600.0) as patient:
+        old = patient.deploy(model, arm="control")
+        for _ in range(2):
+            new = patient.deploy(newer, arm="control")
+            for endpoint in (old, new):
+                assert predictor.predict(endpoint, instances)["version"].unique().tolist() == [endpoint.version]
+        patient.remove("control")
+        assert psutil.Process().children() == []
+        patient.deploy(model, arm="control")
+        patient.deploy(newer, arm="control")
+    assert psutil.Process().children() == []
+
+
+def test_a_server_that_was_replaced_ends_when_its_arm_is_deployed_again(
+    deployer: ProcessArmDeployer, model: ModelVersion
+) -> None:
+    newer = ModelVersion(model.name, model.version + 1, uri=model.uri)
+    deployer.deploy(model, arm="control")
+    (old,) = psutil.Process().children()
+    new = deployer.deploy(newer, arm="control")
+    assert old.is_running()
+    assert deployer.deploy(newer, arm="control") == new
+    assert not old.is_running()
 
 
 def test_kills_a_server_that_will_not_end(deployer: ProcessArmDeployer, model: ModelVersion) -> None:

