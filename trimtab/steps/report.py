@@ -57,7 +57,7 @@ STAGES = (
     "experiment", "decide", "promote", "drift", RETRAIN,
 )  # fmt: skip
 _MODES: dict[experiment.Mode, str] = {
-    "world": "Simulated users met the two versions through real requests; each converted by the true effect of what "
+    "world": "Simulated users met the two versions through the router; each converted by the true effect of what "
     "the version that served them did.",
     "replay": "Logged sessions were sent to the two versions; a session counts where the version decided what had been "
     "done to it at random.",
