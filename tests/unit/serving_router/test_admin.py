@@ -8,7 +8,7 @@ import pytest
 
 from serving.router.guard import guard_of
 from serving.router.table import RouteTable
-from tests.unit.serving_router.world import BEGAN, V1, World, play
+from tests.unit.serving_router.world import BEGAN, PATIENCE_MS, V1, World, play
 from trimtab.adapters.routes import FileRoutes
 from trimtab.errors import BadInput
 from trimtab.experiments.assignment import Holdout, Layer
@@ -77,7 +77,7 @@ def test_of_two_with_one_revision_one_is_refused(tmp_path: Path) -> None:
         world.routes.publish(world.route(revision=3))  # by another worker, which this one has not heard of
         late = await world.ask("/admin/routes/shop", dump_route(world.route(revision=3, timeout_ms=7.0)), method="PUT")
         assert late.status == 409
-        assert world.table.models["shop"].route.timeout_ms == 300.0
+        assert world.table.models["shop"].route.timeout_ms == PATIENCE_MS
 
     play(tmp_path, scene)
 

@@ -176,7 +176,7 @@ def test_an_arm_that_is_gone_is_answered_for_by_control(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        ({"seconds": 5.0}, "timeout"),
+        ({"seconds": 30.0}, "timeout"),
         ({"status": 500}, "error"),
         ({"status": 503}, "error"),
         ({"status": 404}, "error"),  # the model is not there, which the caller did not choose
@@ -192,6 +192,8 @@ def test_an_arm_that_fails_is_answered_for_by_control(
     async def scene(world: World) -> None:
         for name, value in behaviour.items():
             setattr(world.treatment, name, value)
+        if reason == "timeout":
+            world.publish(revision=2, timeout_ms=500.0)
         heard = await world.ask(V1, BODY, unit=world.unit_of("treatment"))
         assert (heard.status, heard.headers["x-trimtab-fallback"]) == (200, reason)
         assert world.memory.events[-1].fallback == reason
@@ -251,7 +253,8 @@ def test_control_is_asked_again_but_no_treatment_answers_for_it(tmp_path: Path) 
         assert "control" in heard.json["error"]
         assert (len(world.control.asked), world.treatment.asked) == (2, [])
         assert world.memory.events == []
-        world.control.status, world.control.seconds = 200, 5.0
+        world.control.status, world.control.seconds = 200, 30.0
+        world.publish(revision=2, timeout_ms=300.0)
         assert (await world.ask(V1, BODY, unit=unit)).status == 504
 
     play(tmp_path, scene)

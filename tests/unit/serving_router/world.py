@@ -24,6 +24,7 @@ from trimtab.rollout.route import Route, RoutePhase, Target
 from trimtab.types import Event
 
 KEY = b"a key of sixteen bytes"
+PATIENCE_MS = 20_000.0  # the machine may stall for seconds; tests of timeouts have their own
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 V1 = "/v1/models/shop:predict"
 V2 = "/v2/models/shop/infer"
@@ -214,7 +215,7 @@ class World:
             "phases": (RoutePhase(BEGAN, {"control": 0.5, "treatment": 0.5}),),
             "unit_field": "user_id",
             "attributes": ("device",),
-            "timeout_ms": 300.0,
+            "timeout_ms": PATIENCE_MS,
         }
         return Route(**{**told, **changes})
 
