@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
-from collections.abc import AsyncIterator, Callable
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +29,15 @@ RESOURCE = "trimtab.dev/v1alpha1/modelexperiments"
 PATH = "/apis/trimtab.dev/v1alpha1/namespaces/default/modelexperiments"
 KEY = (RESOURCE, "default", "checkout")
 PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Both kopf and its double leave sessions to the collector; they must not end as warnings of another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
