@@ -4,15 +4,13 @@ With several workers, `PROMETHEUS_MULTIPROC_DIR` has to be set before `prometheu
 supervisor of the workers sets it for them, and every worker then answers `/metrics` for all.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.multiprocess import MultiProcessCollector
 
-MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+from serving.metrics import shown
 
 Protocol = Literal["v1", "v2", "grpc"]
 HistorySource = Literal["request", "store", "new", "absent"]
@@ -116,8 +114,4 @@ class Metrics:
 
     def text(self) -> tuple[bytes, str]:
         """All metrics of all workers in Prometheus' text format, and its content type."""
-        registry = self._registry
-        if os.environ.get(MULTIPROCESS_FOLDER):
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        return generate_latest(shown(self._registry)), CONTENT_TYPE_LATEST

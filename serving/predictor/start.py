@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving import process
-from serving.predictor.metrics import MULTIPROCESS_FOLDER
+from serving.metrics import MULTIPROCESS_FOLDER
 from trimtab import runtime
 from trimtab.errors import BadInput, Unavailable
 from trimtab.models.manifest import read_manifest

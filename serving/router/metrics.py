@@ -1,19 +1,16 @@
 """What the router counts, for Prometheus. Right with several workers where `PROMETHEUS_MULTIPROC_DIR` is set."""
 
-import os
 from functools import cache
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.metrics import shown
 from serving.router.http import Reply
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -63,8 +60,4 @@ def observe(metric: Histogram, model: str, value: float) -> None:
 def exposition() -> Reply:
     """All metrics of all workers, in Prometheus' text format; what others counted is as old as their last `publish`."""
     publish()
-    registry: CollectorRegistry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-    return Reply(200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], generate_latest(registry))
+    return Reply(200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], generate_latest(shown()))
