@@ -169,7 +169,9 @@ def _serve(side: str, descriptor: int) -> None:
     import uvicorn
 
     app: Any = _fastapi_app() if side == "fastapi" else _upstream_app
-    uvicorn.run(app, fd=descriptor, loop="uvloop", http="httptools", log_level="error", access_log=False)
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", log_level="error", access_log=False)
+    # Given as `fd`, uvicorn takes the socket for a Unix one and leaves Nagle's algorithm on, which delays every answer.
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 
 _ANSWER = json.dumps({"predictions": [{"probability": 0.1, "uplift": 0.02, "act": True, "version": 1}]}).encode()
