@@ -16,6 +16,7 @@ _START = (
     "Examples: trimtab rollout start examples/rollout/better.yaml; with simulated users: trimtab rollout start "
     "examples/rollout/better.yaml --world .trimtab/data/simulated-80000-7 --users 40000\n\n"
 )
+_HEARING_SECONDS = 1.5  # The router looks for new routes twice a second.
 _FLUSH_SECONDS = 1.5  # The router brings what it logs to the log within a second.
 _IDLE_STEPS = 3  # Steps without anybody coming and without a decision, after which nothing can change any more.
 
@@ -235,7 +236,7 @@ def _drive(plan: Any, ports: Any, *, coming: Iterator[Any] | None, pause: float)
         BadInput: All simulated users have come, and the rollout waits for more.
     """
     settled: datetime | None = None
-    result, idle = None, 0
+    result, idle, told = None, 0, None
     while True:
         try:
             result = _step(plan.name, ports, known_until=settled)
@@ -246,9 +247,10 @@ def _drive(plan: Any, ports: Any, *, coming: Iterator[Any] | None, pause: float)
             time.sleep(pause)
             continue
         came = None
-        if not result.state.over:
-            _await_phase(result.state.since)
-            came = next(coming, None) if coming is not None else None
+        if not result.state.over and coming is not None:
+            told, before = (result.state.revision, result.servers), told
+            _await_phase(result.state.since, heard=told == before)
+            came = next(coming, None)
         yield result, came
         if result.drained:
             return
@@ -276,6 +278,6 @@ def _nobody_left(result: Any) -> BadInput:
     )
 
 
-def _await_phase(since: datetime) -> None:
-    """Simulated users come once what was decided is in force."""
-    time.sleep(max(0.0, (since - datetime.now(UTC)).total_seconds()))
+def _await_phase(since: datetime, *, heard: bool) -> None:
+    """Simulated users come once what was decided is in force, and the router has heard of it."""
+    time.sleep(max(0.0 if heard else _HEARING_SECONDS, (since - datetime.now(UTC)).total_seconds()))
