@@ -4,6 +4,7 @@ Results go to standard output, as a table for people or, with `--json`, as one J
 (progress, warnings, errors) goes to standard error.
 """
 
+import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trimtab import ports
-from trimtab.errors import TrimtabError
+from trimtab.errors import BadInput, TrimtabError
 
 ProfileOption = Annotated[
     str,
@@ -39,6 +40,18 @@ err = Console(stderr=True)
 def example(command: str) -> str:
     """What stands below a command's help: how it is called, and what its exit codes mean."""
     return f"Example: {command}\n\n{EXIT_CODES}"
+
+
+def user() -> str:
+    """Who runs the command. A container's user often has no name.
+
+    Raises:
+        BadInput: Nobody knows.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise BadInput("this user has no name, and the audit log asks for one.", remedy="Give --who.") from error
 
 
 def emit(result: object, *, as_json: bool, render: Callable[[], None]) -> None:

@@ -1,6 +1,5 @@
 """`trimtab experiment apply`, `get`, `describe` and `abort`: experiments that a cluster's controller looks after."""
 
-import getpass
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +101,7 @@ def abort(
     status = resources.get(name).get("status") or {}
     if _holds(status, "Decided"):
         raise BadInput(f"experiment '{name}' has ended: {status.get('phase')}.")
-    asked = {COMMAND: "abort", REASON: why, BY: who or getpass.getuser()}
+    asked = {COMMAND: "abort", REASON: why, BY: who or console.user()}
     found = resources.annotate(name, asked)
     told = f"The controller will abort '{name}' at its next look."
     console.emit(found, as_json=as_json, render=lambda: console.out.print(told, highlight=False))

@@ -1,6 +1,5 @@
 """`trimtab rollout`: bring a version to its users step by step, and take it back or ship it by what they do."""
 
-import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,7 +179,7 @@ def _command(kind: Literal["promote", "abort"], name: str, *, who: str, why: str
     from trimtab.steps import rollout
 
     ports = runtime.load(profile)
-    command = Command(kind, who or _user(), why, datetime.now(UTC))
+    command = Command(kind, who or console.user(), why, datetime.now(UTC))
     rollout.ask(name, command, ports)
     driving = False
     try:
@@ -198,18 +197,6 @@ def _command(kind: Literal["promote", "abort"], name: str, *, who: str, why: str
         console.err.print(f"{error.message} It takes up the command at its next step.", highlight=False, markup=False)
     found = rollout.status(name, ports)
     console.emit(found, as_json=as_json, render=lambda: console.out.print(status_view(found)))
-
-
-def _user() -> str:
-    """Who runs the command. A container's user often has no name.
-
-    Raises:
-        BadInput: Nobody knows.
-    """
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        raise BadInput("this user has no name, and the audit log asks for one.", remedy="Give --who.") from error
 
 
 @contextmanager

@@ -249,7 +249,7 @@ def _driven(turn: _Turn) -> Outcome:
     """Decide and make the world follow, or only say where it stands; the caller drives the rollout."""
     rollouts = turn.ports.rollouts
     plan, state = rollouts.plan(turn.name), rollouts.state(turn.name)
-    if state.over and _succeeded(turn, plan, state):
+    if rollout.superseded(turn.name, turn.ports):
         return _gone(turn, plan)
     if turn.suspended and not state.over and rollouts.next_command(turn.name) is None:
         return _standing(turn, plan, state)
@@ -276,15 +276,6 @@ def _standing(turn: _Turn, plan: RolloutPlan, state: RolloutState) -> Outcome:
 
 def _looked(taken: Sequence[Decision]) -> list[Decision]:
     return [decision for decision in taken if "look" in decision.numbers]
-
-
-def _succeeded(turn: _Turn, plan: RolloutPlan, state: RolloutState) -> bool:
-    """Whether a later rollout has the model's users, so that its route must be left alone."""
-    rollouts = turn.ports.rollouts
-    others = (name for name in rollouts.names() if name != turn.name)
-    return any(
-        rollouts.plan(name).model == plan.model and rollouts.state(name).created > state.created for name in others
-    )
 
 
 def _gone(turn: _Turn, plan: RolloutPlan) -> Outcome:
