@@ -13,6 +13,7 @@ from trimtab import runtime
 from trimtab.controller.handlers import handlers
 from trimtab.controller.health import Pulse, health_endpoint
 from trimtab.controller.leader import await_lead, leading
+from trimtab.controller.metrics import Standings
 from trimtab.controller.operator import RolloutPorts, operate
 from trimtab.errors import TrimtabError
 
@@ -33,19 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    pulse = Pulse()
+    pulse, standings = Pulse(), Standings()
     try:
-        with health_endpoint(pulse, host=options.health_host, port=options.health_port):
-            return _run(options, stop, pulse)
+        with health_endpoint(pulse, standings.exposition, host=options.health_host, port=options.health_port):
+            return _run(options, stop, pulse, standings)
     except TrimtabError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def _run(options: argparse.Namespace, stop: threading.Event, pulse: Pulse) -> int:
+def _run(options: argparse.Namespace, stop: threading.Event, pulse: Pulse, standings: Standings) -> int:
     ports = runtime.load(options.profile, routes_in_config_map=(options.namespace, options.routes))
     ports.experiments(options.namespace).list()  # fails at once without the cluster, the definition or the rights
-    registry = handlers(RolloutPorts(ports), every_seconds=options.every)
+    registry = handlers(RolloutPorts(ports), every_seconds=options.every, standings=standings)
     if not options.lease:
         operate(registry, namespace=options.namespace, stop=stop, pulse=pulse)
         return 0
@@ -72,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--routes", default="trimtab-routes", help="ConfigMap that the routers mount.")
     parser.add_argument("--lease", default="", help="Lease by which a leader is elected; empty for a single pod.")
     parser.add_argument("--every", type=float, default=15.0, help="Seconds between two looks at an experiment.")
-    parser.add_argument("--health-host", default="0.0.0.0", help="Address of /healthz.")  # noqa: S104 - of the pod
-    parser.add_argument("--health-port", type=int, default=8081, help="Port of /healthz.")
+    parser.add_argument("--health-host", default="0.0.0.0", help="Address to answer at.")  # noqa: S104 - of the pod
+    parser.add_argument("--health-port", type=int, default=8081, help="Port of /healthz and /metrics.")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     return parser
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import kopf
 
+from trimtab.controller.metrics import Standings
 from trimtab.controller.reconcile import Outcome, pause, reconcile, refused, release
 from trimtab.errors import BadInput
 from trimtab.ports import Ports
@@ -30,12 +31,13 @@ PortsOf = Callable[[str, ServingResources], Ports]
 _THREADS = 16  # Experiments that may wait for their arms at the same time.
 
 
-def handlers(ports_of: PortsOf, *, every_seconds: float) -> kopf.OperatorRegistry:
+def handlers(ports_of: PortsOf, *, every_seconds: float, standings: Standings) -> kopf.OperatorRegistry:
     """The handlers.
 
     Args:
         ports_of: The ports of a rollout, by its name and the resources that its arms have of their own.
         every_seconds: Between two looks at a resource that goes well.
+        standings: Takes note of what came of each.
     """
     registry = kopf.OperatorRegistry()
 
@@ -61,9 +63,13 @@ def handlers(ports_of: PortsOf, *, every_seconds: float) -> kopf.OperatorRegistr
             resource = read_resource(body)
             ports = ports_of(resource.metadata.name, resource.serving)
         except BadInput as error:
-            _tell(refused(body, error, now=now), body, patch)
+            outcome = refused(body, error, now=now)
+            standings.note(read_metadata(body).name, "", outcome)
+            _tell(outcome, body, patch)
             return
-        outcome = reconcile(resource, ports, now=now)
+        with standings.duration.time():
+            outcome = reconcile(resource, ports, now=now)
+        standings.note(resource.metadata.name, resource.plan.model, outcome)
         _tell(outcome, body, patch)
         _again(outcome, retry)
 
@@ -75,6 +81,7 @@ def handlers(ports_of: PortsOf, *, every_seconds: float) -> kopf.OperatorRegistr
         _again(outcome, retry)
         if not outcome.done:
             raise kopf.TemporaryError("The arm that lost is being drained.", delay=every_seconds)
+        standings.forget(metadata.name)
 
     return registry
 

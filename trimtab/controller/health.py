@@ -1,10 +1,15 @@
-"""Whether the controller lives, for the kubelet: one that waits for the lease does, one whose loop hangs does not."""
+"""What the controller answers over HTTP: the kubelet whether it lives, Prometheus where the experiments stand.
+
+One that waits for the lease lives; one whose loop hangs does not.
+"""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST
 
 _STALE_SECONDS = 30.0
 
@@ -26,25 +31,32 @@ class Pulse:
 
 
 @contextmanager
-def health_endpoint(pulse: Pulse, *, host: str, port: int) -> Iterator[int]:
-    """Answer `/healthz` while the block runs; gives the port.
+def health_endpoint(pulse: Pulse, metrics: Callable[[], bytes], *, host: str, port: int) -> Iterator[int]:
+    """Answer `/healthz` and `/metrics` while the block runs; gives the port.
 
     Args:
         pulse: Says whether the controller lives.
+        metrics: Gives all metrics in Prometheus' text format.
         host: Address to listen at.
         port: Port; 0 for a free one.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """Answer a probe."""
-            status = (200 if pulse.alive else 503) if self.path == "/healthz" else 404
-            content = {200: b"ok\n", 503: b"the loop hangs\n", 404: b"not found\n"}[status]
+            """Answer a probe, or a scrape."""
+            status, kind, content = self._answer()
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def _answer(self) -> tuple[int, str, bytes]:
+            if self.path == "/metrics":
+                return 200, CONTENT_TYPE_LATEST, metrics()
+            if self.path != "/healthz":
+                return 404, "text/plain", b"not found\n"
+            return (200, "text/plain", b"ok\n") if pulse.alive else (503, "text/plain", b"the loop hangs\n")
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
             """Keep quiet."""

@@ -138,7 +138,7 @@ def test_a_leader_that_renews_goes_on() -> None:
 
 def test_a_follower_and_a_leader_live_and_a_loop_that_hangs_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     pulse = Pulse()
-    with health_endpoint(pulse, host="127.0.0.1", port=0) as port:
+    with health_endpoint(pulse, bytes, host="127.0.0.1", port=0) as port:
         assert _status(port, "/healthz") == 200  # it waits for the lease
         pulse.beat()
         assert _status(port, "/healthz") == 200

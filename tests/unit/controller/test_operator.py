@@ -17,6 +17,7 @@ import pytest
 
 from trimtab.controller.handlers import handlers
 from trimtab.controller.health import Pulse
+from trimtab.controller.metrics import Standings
 from trimtab.controller.operator import operate
 from trimtab.errors import Unavailable
 from trimtab.rollout.plan import CONTROL
@@ -143,10 +144,10 @@ def cluster(kmock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clus
 
 
 @asynccontextmanager
-async def running(ports: StepPorts) -> AsyncIterator[Pulse]:
+async def running(ports: StepPorts, standings: Standings | None = None) -> AsyncIterator[Pulse]:
     """A controller, which is stopped at the end of the block."""
-    stop, pulse = threading.Event(), Pulse()
-    registry = handlers(lambda name, serving: ports.as_ports(), every_seconds=0.2)
+    stop, pulse, standings = threading.Event(), Pulse(), standings or Standings()
+    registry = handlers(lambda name, serving: ports.as_ports(), every_seconds=0.2, standings=standings)
     task = asyncio.create_task(asyncio.to_thread(operate, registry, namespace="default", stop=stop, pulse=pulse))
     try:
         yield pulse
@@ -194,14 +195,19 @@ async def test_a_deletion_waits_for_the_drained_arm(cluster: Cluster, ports: Ste
 
 @pytest.mark.asyncio
 async def test_a_resource_that_cannot_be_read_says_so_and_can_be_deleted(cluster: Cluster, ports: StepPorts) -> None:
-    async with running(ports):
+    standings = Standings()
+    async with running(ports, standings):
         await cluster.create(ramp=[{"weight": 0.5}, {"weight": 0.25}])
         await cluster.until(lambda: bool(cluster.status.get("conditions")))
         ready = next(one for one in cluster.status["conditions"] if one["type"] == "Ready")
         assert ready["reason"] == "Invalid"
         assert "a ramp grows" in ready["message"]
+        assert (
+            b'trimtab_experiment_condition{experiment="checkout",model="",type="Ready"} 0.0' in standings.exposition()
+        )
         await cluster.delete()
         await cluster.until(lambda: not cluster.there)
+        await cluster.until(lambda: b"checkout" not in standings.exposition())
 
 
 @pytest.mark.asyncio
