@@ -96,6 +96,26 @@ def test_a_serving_runtime_is_made_where_kserve_is() -> None:
     assert find(render(api_versions=["serving.kserve.io/v1alpha1"]), "ServingRuntime")
 
 
+def test_a_controller_s_metrics_are_read_and_let_through() -> None:
+    objects = render(shape("standard"))
+    [monitor] = find(objects, "PodMonitor", "-controller")
+    [deployment] = find(objects, "Deployment", "-controller")
+    [policy] = find(objects, "NetworkPolicy", "-controller")
+    pod = deployment["spec"]["template"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+    [read] = monitor["spec"]["podMetricsEndpoints"]
+    [let_in] = policy["spec"]["ingress"]
+    assert [port["port"] for port in let_in["ports"]] == [ports[read["port"]]]
+
+
+def test_what_is_not_installed_is_not_watched() -> None:
+    without = render({"controller": {"enabled": False}}, api_versions=[PROMETHEUS])
+    assert not find(without, "PodMonitor", "-controller")
+    [rule] = find(without, "PrometheusRule")
+    assert "trimtab.experiments" not in {group["name"] for group in rule["spec"]["groups"]}
+
+
 def test_monitors_find_the_router_s_service() -> None:
     objects = render(shape("standard"))
     [monitor] = find(objects, "ServiceMonitor")

@@ -92,9 +92,12 @@ def test_knative_requests_pass_its_own_namespaces() -> None:
         assert {"knative-serving", "kourier-system", "istio-system"} <= names
 
 
-def test_the_controller_reaches_the_api_server_and_nobody_reaches_it() -> None:
+def test_the_controller_reaches_the_api_server_and_only_its_metrics_are_reached() -> None:
     policy = _policy(render(shape("air-gapped")), "controller")
-    assert policy["ingress"] == []
+    [metrics] = policy["ingress"]
+    assert metrics["ports"] == [{"port": 8081, "protocol": "TCP"}]
+    assert len(metrics["from"]) == 1
+    assert _policy(render({"networkPolicy": {"metricsFrom": []}}), "controller")["ingress"] == []
     assert {"ports": [{"port": 6443, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "10.0.0.10/32"}}]} in policy[
         "egress"
     ]
@@ -128,7 +131,7 @@ def test_arms_are_selected_by_a_label_that_the_deployer_gives_their_pods() -> No
     service = inference_service(model, KserveDeployer(kind="kserve"), arm="treatment", rollout="spring")
     given = service["spec"]["predictor"]["labels"]
     objects = render(shape("standard"))
-    [monitor] = find(objects, "PodMonitor")
+    [monitor] = find(objects, "PodMonitor", "-arms")
     for selector in (_policy(objects, "arms")["podSelector"], monitor["spec"]["selector"]):
         own = {one["key"] for one in selector["matchExpressions"]} - {"serving.kserve.io/inferenceservice"}
         assert own

@@ -15,17 +15,20 @@ from trimtab.controller.reconcile import Outcome
 
 _LABELS = ("experiment", "model")
 _LOOK_FIGURES = {
-    "lift": ("lift", "Relative effect on the primary metric, at the newest look."),
-    "statistic": ("statistic", "Test statistic of the newest look."),
-    "goodBound": ("good_bound", "Statistic from which the newest look allows shipping."),
-    "badBound": ("bad_bound", "Statistic under which the newest look shows harm."),
-    "fraction": ("information_fraction", "Share of the planned information that the newest look had."),
-    "number": ("looks", "Looks taken."),
+    "lift": ("trimtab_experiment_lift", "Relative effect on the primary metric, at the newest look."),
+    "statistic": ("trimtab_experiment_statistic", "Test statistic of the newest look."),
+    "goodBound": ("trimtab_experiment_good_bound", "Statistic from which the newest look allows shipping."),
+    "badBound": ("trimtab_experiment_bad_bound", "Statistic under which the newest look shows harm."),
+    "fraction": (
+        "trimtab_experiment_information_fraction",
+        "Share of the planned information that the newest look had.",
+    ),
+    "number": ("trimtab_experiment_looks", "Looks taken."),
 }
 _EFFECT = {
-    "estimate": ("effect", "Effect on the primary metric, in its unit, at the newest look."),
-    "low": ("effect_low", "Lower end of the effect's interval, at the newest look."),
-    "high": ("effect_high", "Upper end of the effect's interval, at the newest look."),
+    "estimate": ("trimtab_experiment_effect", "Effect on the primary metric, in its unit, at the newest look."),
+    "low": ("trimtab_experiment_effect_low", "Lower end of the effect's interval, at the newest look."),
+    "high": ("trimtab_experiment_effect_high", "Upper end of the effect's interval, at the newest look."),
 }
 _BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300)
 
@@ -102,30 +105,34 @@ class Standings(Collector):
 
 
 def _figures(status: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a status, by the end of the metric's name."""
+    """Numbers of a status, by metric."""
     newest: Mapping[str, Any] = (status.get("looks") or ({},))[-1]
     effect, ahead = status.get("effect") or {}, status.get("nextLook") or {}
-    found = {ending: newest[key] for key, (ending, _) in _LOOK_FIGURES.items() if key in newest}
-    found |= {ending: effect[key] for key, (ending, _) in _EFFECT.items() if key in effect}
-    given = {"treated_share": status.get("weight"), "known_units": ahead.get("known"), "next_units": ahead.get("units")}
+    found = {metric: newest[key] for key, (metric, _) in _LOOK_FIGURES.items() if key in newest}
+    found |= {metric: effect[key] for key, (metric, _) in _EFFECT.items() if key in effect}
+    given = {
+        "trimtab_experiment_treated_share": status.get("weight"),
+        "trimtab_experiment_known_units": ahead.get("known"),
+        "trimtab_experiment_next_units": ahead.get("units"),
+    }
     return {name: float(value) for name, value in (found | given).items() if value is not None}
 
 
 _HELP = {
     **dict(_LOOK_FIGURES.values()),
     **dict(_EFFECT.values()),
-    "treated_share": "Share of the model's users that the treatment answers.",
-    "known_units": "Users whose outcomes are known, while a look is ahead.",
-    "next_units": "Known users from which the next look is taken.",
+    "trimtab_experiment_treated_share": "Share of the model's users that the treatment answers.",
+    "trimtab_experiment_known_units": "Users whose outcomes are known, while a look is ahead.",
+    "trimtab_experiment_next_units": "Known users from which the next look is taken.",
 }
 
 
 def _families(figures: Mapping[str, tuple[str, Mapping[str, float]]]) -> list[Metric]:
     families: list[Metric] = []
-    for ending, told in _HELP.items():
-        family = GaugeMetricFamily(f"trimtab_experiment_{ending}", told, labels=_LABELS)
+    for metric, told in _HELP.items():
+        family = GaugeMetricFamily(metric, told, labels=_LABELS)
         for name, (model, values) in figures.items():
-            if ending in values:
-                family.add_metric([name, model], values[ending])
+            if metric in values:
+                family.add_metric([name, model], values[metric])
         families.append(family)
     return families
