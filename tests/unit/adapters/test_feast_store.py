@@ -114,3 +114,24 @@ def test_only_the_adapter_loads_feast() -> None:
     modules = "trimtab, trimtab.runtime, trimtab.steps.features, trimtab.steps.materialize, trimtab.sessions.history"
     code = f"import sys, {modules}; sys.exit('feast' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_server_reads_online_without_duckdb_and_ibis(tmp_path: Path, sessions: pd.DataFrame) -> None:
+    ours = at(tmp_path)
+    ours.prepare("0123456789abcdef", sessions, SPEC)
+    ours.materialize(SPEC)
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "sys.modules.update(dict.fromkeys(('duckdb', 'ibis', 'sqlglot')))  # importing one of them raises\n"
+        "from trimtab.adapters.feast import FeastFeatureStore\n"
+        "from trimtab.testing.feature_store import visits_spec\n"
+        "folder = Path(sys.argv[1])\n"
+        "store = FeastFeatureStore(\n"
+        "    folder, registry=f'{folder}/registry.db', online_store=f'sqlite:///{folder}/online.db'\n"
+        ")\n"
+        "print(store.online(['user-1'], visits_spec()).iloc[0][sys.argv[2]])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), PRIOR_SESSIONS]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout) == (sessions["user_id"] == "user-1").sum()

@@ -46,7 +46,7 @@ def repo_config(project: str, folder: Path, *, registry: str, online_store: str)
         provider="local",
         registry=_registry(registry),
         online_store=_online_store(online_store),
-        offline_store={"type": "duckdb"},
+        offline_store={"type": f"{_PACKAGE}.offline.HistoryOfflineStore"},
         batch_engine={"type": f"{_PACKAGE}.engine.ArrowComputeEngine"},
         entity_key_serialization_version=3,
         repo_path=folder,

@@ -7,13 +7,13 @@ import atexit
 import contextlib
 import io
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -51,6 +51,9 @@ _ROW: Final = "row_number"
 @atexit.register
 def _release_duckdb() -> None:
     """Close the connection that Ibis keeps for Feast: left to the interpreter's end, DuckDB reports it as leaked."""
+    ibis = sys.modules.get("ibis")
+    if ibis is None:  # nothing was computed offline, as in a server
+        return
     backend = ibis.options.default_backend
     if backend is not None:
         backend.disconnect()
