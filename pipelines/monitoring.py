@@ -1,4 +1,4 @@
-"""New sessions held against a snapshot, and the training pipeline where they drifted. Meant for a schedule."""
+"""New sessions held against what the champion was trained on, and training where they drifted. Meant for a schedule."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ def monitoring(options: Options) -> Any:
     @dsl.pipeline(name="monitoring", description="Retrains where new sessions drifted.")
     def pipeline(  # noqa: PLR0917 - KFP calls it by position; callers name every argument
         run: str,
-        snapshot_id: str,
         data: str,
         spec: str,
+        snapshot_id: str = "",
         trials: int = 12,
         seed: int = 7,
         device: str = "auto",
@@ -29,9 +29,9 @@ def monitoring(options: Options) -> Any:
 
         Args:
             run: Key of the run; results are kept under it.
-            snapshot_id: What the present model was trained on.
             data: File with new sessions.
             spec: Dataset spec: a file or the name of a shipped one.
+            snapshot_id: What they are held against; what the champion was trained on where empty.
             trials: Tuning trials over all workers; 0 trains with the defaults.
             seed: Seed of everything random.
             device: `auto`, `cpu`, `cuda` or `hpu`.

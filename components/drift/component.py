@@ -7,7 +7,7 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def drift(snapshot_id: str, data: str, spec: str, profile: str, run: str) -> bool:
-    """Compare the sessions with the snapshot; returns whether to retrain, which a broken pipeline is no reason for."""
+    """Compare the sessions with the snapshot, the champion's where none is named; returns whether to retrain."""
     from trimtab import runtime
     from trimtab.steps import drift, results
 

@@ -70,7 +70,14 @@ def test_monitors_submit_the_monitoring_pipeline() -> None:
     name, parameters = found["CronJob trimtab-monitor-daily / command"]
     assert name == "pipeline submit"
     assert parameters["run_key"] == ""  # derived from the file, so that an unchanged one is not compared again
-    assert parameters["arguments"] == ['snapshot_id="ux_sessions-0123456789ab"']
+    assert not parameters["arguments"]  # the champion's own snapshot, whichever version that is by then
+
+
+def test_a_monitor_may_name_another_snapshot() -> None:
+    monitor = {**shape("standard")["monitors"]["daily"], "snapshot": "0123456789abcdef", "arguments": {"trials": 4}}
+    found = _commands(find(render({"monitors": {"daily": monitor}}), "CronJob", "-monitor-daily"))
+    _, parameters = found["CronJob trimtab-monitor-daily / command"]
+    assert parameters["arguments"] == ['snapshot_id="0123456789abcdef"', "trials=4"]
 
 
 def test_histories_are_loaded_by_the_features_command() -> None:

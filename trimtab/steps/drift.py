@@ -1,11 +1,11 @@
 """Compares new sessions with those that a model was trained on, and says whether to retrain or to page someone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, NotFound
 from trimtab.models.bundle import ConversionModel
 from trimtab.monitoring.drift import PREDICTION, DriftReport
 from trimtab.monitoring.health import BrokenColumn, broken_columns
@@ -26,10 +26,11 @@ class Config:
     """What to compare with what.
 
     Attributes:
-        snapshot_id: The reference: what the model was trained on.
+        snapshot_id: The reference; what the model's version was trained on where empty.
         data: File with new sessions; empty compares the last fifth of the snapshot, by time, with the rest.
         spec: Spec of the file; the snapshot's own where empty.
-        model: Registered model whose answers are compared too; none where empty.
+        model: Registered model whose answers are compared too; none where empty. Without a snapshot, the model of the
+            spec's name tells which.
         alias: Alias or number of its version.
         page: Where the page goes; under the state folder where empty.
         important: Columns of which one is enough; those that tell most about the label where empty.
@@ -37,7 +38,7 @@ class Config:
         share: This share of the columns is enough.
     """
 
-    snapshot_id: str
+    snapshot_id: str = ""
     data: str = ""
     spec: str = ""
     model: str = ""
@@ -84,9 +85,10 @@ def run(config: Config, ports: Ports) -> Result:
         ports: The ports.
 
     Raises:
-        NotFound: The snapshot or the model version does not exist.
+        NotFound: The snapshot or the model version does not exist, or the version tells of no snapshot.
         BadInput: The file is absent or not a table, or there is none and the snapshot has no timestamp.
     """
+    config = replace(config, snapshot_id=config.snapshot_id or _trained_on(config, ports))
     reference, stored = ports.snapshots.read(config.snapshot_id)
     if not config.data:
         earlier, later = _by_time(reference, stored)
@@ -105,6 +107,19 @@ def run(config: Config, ports: Ports) -> Result:
     current = validated.frame
     broken = _broken(reference, validated, spec)
     return _compare(config, ports, spec, reference=reference, current=current, broken=broken, rejected_share=share)
+
+
+def _trained_on(config: Config, ports: Ports) -> str:
+    """The snapshot of the version that answers users now, so that a comparison follows a promotion by itself."""
+    if not (config.model or config.spec):
+        raise BadInput("neither a snapshot nor a model is given.", remedy="Give one of them, or a spec.")
+    version = ports.registry.resolve(config.model or load_spec(config.spec).name, config.alias)
+    snapshot = version.tags.get("snapshot_id", "")
+    if not snapshot:
+        raise NotFound(
+            f"version {version.version} of model '{version.name}' tells of no snapshot.", remedy="Name the snapshot."
+        )
+    return snapshot
 
 
 def _compare(

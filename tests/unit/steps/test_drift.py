@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from trimtab.adapters.evidently import EvidentlyDriftReporter
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, NotFound
 from trimtab.steps import drift
 from trimtab.steps.results import perform, recall
 from trimtab.testing.ports import StepPorts
@@ -99,3 +99,26 @@ def test_a_column_that_broke_late_is_not_drift_either(ports: StepPorts) -> None:
     result = _changed_late(ports, "api_ms", np.nan)
     assert result.action == "page"
     assert "'api_ms' has no values" in result.reasons[0]
+
+
+def test_without_a_snapshot_the_champion_s_is_the_reference(ports: StepPorts, tmp_path: Path) -> None:
+    snapshot = _reference(ports)
+    spec = str(ports.snapshots.folder(snapshot) / "spec.yaml")
+    shifted = ports.snapshots.put(shop_sessions(np.random.default_rng(2), SPEC, shift=0.8), SPEC, source="", rejected=0)
+    ports.registry.put("shop", 1, "")
+    ports.registry.put("shop", 2, "")
+    ports.registry.set_tags("shop", 1, {"snapshot_id": snapshot})
+    ports.registry.set_tags("shop", 2, {"snapshot_id": shifted.id})
+    actions = []
+    for champion in (1, 2):
+        ports.registry.set_alias("shop", "champion", champion)
+        actions.append(drift.run(drift.Config(data=_new(tmp_path, shift=0.8), spec=spec), ports.as_ports()).action)
+    assert actions == ["retrain", "none"]
+
+
+def test_a_version_that_tells_of_no_snapshot_asks_for_one(ports: StepPorts, tmp_path: Path) -> None:
+    ports.registry.put("shop", 1, "", "champion")
+    with pytest.raises(NotFound, match="tells of no snapshot"):
+        drift.run(drift.Config(data=_new(tmp_path), model="shop"), ports.as_ports())
+    with pytest.raises(BadInput, match="neither a snapshot nor a model"):
+        drift.run(drift.Config(data=_new(tmp_path)), ports.as_ports())
