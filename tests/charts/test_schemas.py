@@ -79,3 +79,24 @@ def test_an_unknown_field_of_a_core_kind_is_found() -> None:
     service["spec"]["selektor"] = service["spec"].pop("selector")
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(service, VERSIONS[-1], strict=True)
+
+
+NUMBERS: Object = {
+    "nameOverride": "4714",
+    "serving": {"namespace": "4711"},
+    "kubeflow": {"namespace": "4712"},
+    "environment": {"existingSecret": "1"},
+    "secrets": {"existingSecret": "2"},
+    "objectStore": {"existingSecret": "3", "region": "4"},
+    "home": {"existingClaim": "5"},
+    "router": {"priorityClassName": "7", "spool": {"kind": "claim", "storageClassName": "7"}},
+}
+
+
+@pytest.mark.parametrize("name", ["standard", "embedded"])
+def test_names_that_look_like_numbers_stay_text(name: str) -> None:
+    values = shape(name)
+    merged = {key: {**values[key], **more} if key in values else more for key, more in NUMBERS.items()}
+    for one in render({**values, **merged}, name="4713"):
+        if _core(one):
+            kubernetes_validate.validate(one, VERSIONS[-1], strict=True)

@@ -106,7 +106,7 @@ metadata:
   {{- include "trimtab.metadata" (dict "root" .root "component" .component "suffix" (printf "%s-%s" .component .name) "longest" 52) | nindent 2 }}
 spec:
   schedule: {{ .cron | quote }}
-  timeZone: {{ .root.Values.jobs.timeZone }}
+  timeZone: {{ .root.Values.jobs.timeZone | quote }}
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: 600
   successfulJobsHistoryLimit: 3

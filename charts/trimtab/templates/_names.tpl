@@ -16,8 +16,8 @@
 
 {{/* root, component */}}
 {{- define "trimtab.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "trimtab.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "trimtab.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -45,7 +45,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* root, component, suffix (of the name), longest (name), namespace, annotations */}}
 {{- define "trimtab.metadata" -}}
 name: {{ include "trimtab.fitted" (dict "name" (printf "%s-%s" (include "trimtab.fullname" .root) (default .component .suffix)) "longest" (default 63 .longest | int)) }}
-namespace: {{ default .root.Release.Namespace .namespace }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
 labels:
   {{- include "trimtab.labels" . | nindent 2 }}
 {{- with .annotations }}

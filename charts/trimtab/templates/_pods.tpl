@@ -37,7 +37,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .settings.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .settings.nodeSelector }}
 nodeSelector:
@@ -76,7 +76,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 - name: {{ $name }}
   {{- if has $name $needs }}
   valueFrom:
-    secretKeyRef: {name: {{ $secret }}, key: {{ $name }}}
+    secretKeyRef: {name: {{ $secret | quote }}, key: {{ $name }}}
   {{- else }}
   value: ""
   {{- end }}
@@ -84,16 +84,16 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 - name: KFP_TOKEN
   {{- if and (has "KFP_ENDPOINT" $needs) (eq .root.Values.kubeflow.auth "token") }}
   valueFrom:
-    secretKeyRef: {name: {{ $secret }}, key: KFP_TOKEN}
+    secretKeyRef: {name: {{ $secret | quote }}, key: KFP_TOKEN}
   {{- else }}
   value: ""
   {{- end }}
 - name: KFP_NAMESPACE
-  value: {{ default (include "trimtab.kubeflowNamespace" .root) .kubeflowNamespace }}
+  value: {{ default (include "trimtab.kubeflowNamespace" .root) .kubeflowNamespace | quote }}
 - name: TRIMTAB_PIPELINE_IMAGE
   value: {{ include "trimtab.image" (dict "root" .root "image" .root.Values.images.pipeline) }}
 - name: TRIMTAB_SERVING_NAMESPACE
-  value: {{ include "trimtab.servingNamespace" .root }}
+  value: {{ include "trimtab.servingNamespace" .root | quote }}
 - name: TRIMTAB_SERVING_IMAGE
   value: {{ include "trimtab.image" (dict "root" .root "image" .root.Values.images.serving) }}
 - name: TRIMTAB_SERVING_MODE
@@ -113,7 +113,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 {{- if .pseudonyms }}
 - name: TRIMTAB_PSEUDONYM_KEY
   valueFrom:
-    secretKeyRef: {name: {{ $secret }}, key: TRIMTAB_PSEUDONYM_KEY}
+    secretKeyRef: {name: {{ $secret | quote }}, key: TRIMTAB_PSEUDONYM_KEY}
 {{- end }}
 {{- if .objectStore }}
 {{- with include "trimtab.objectStoreEndpoint" .root }}
@@ -125,7 +125,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 {{- with .root.Values.objectStore.region }}
 {{- range $name := list "AWS_REGION" "AWS_DEFAULT_REGION" }}
 - name: {{ $name }}
-  value: {{ $.root.Values.objectStore.region }}
+  value: {{ $.root.Values.objectStore.region | quote }}
 {{- end }}
 {{- end }}
 {{- $objects := include "trimtab.objectStoreSecret" .root }}
@@ -133,7 +133,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 {{- range $name := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ $name }}
   valueFrom:
-    secretKeyRef: {name: {{ $objects }}, key: {{ $name }}}
+    secretKeyRef: {name: {{ $objects | quote }}, key: {{ $name }}}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -145,7 +145,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 {{- range .names }}
 - name: {{ . }}
   valueFrom:
-    secretKeyRef: {name: {{ $secret }}, key: {{ . }}}
+    secretKeyRef: {name: {{ $secret | quote }}, key: {{ . }}}
 {{- end }}
 {{- end -}}
 
@@ -158,7 +158,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 {{- define "trimtab.homeVolume" -}}
 - name: home
   persistentVolumeClaim:
-    claimName: {{ include "trimtab.homeClaim" . }}
+    claimName: {{ include "trimtab.homeClaim" . | quote }}
 {{- end -}}
 
 {{/* A token that Kubeflow Pipelines accepts; only its own audience. */}}
