@@ -34,7 +34,12 @@ def test_the_controller_writes_one_config_map() -> None:
     [role] = find(render(), "Role", "-controller")
     [rule] = [one for one in role["rules"] if one["resources"] == ["configmaps"]]
     assert rule["resourceNames"] == ["trimtab-routes"]
-    assert rule["verbs"] == ["get", "patch", "update"]
+    assert rule["verbs"] == ["get", "update"]
+
+
+def test_routes_on_the_shared_volume_need_no_right() -> None:
+    [role] = find(render({"router": {"routesFrom": "home"}}), "Role", "-controller")
+    assert "configmaps" not in [resource for rule in role["rules"] for resource in rule["resources"]]
 
 
 def test_the_lease_goes_with_the_election() -> None:

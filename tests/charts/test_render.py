@@ -19,6 +19,7 @@ from tests.charts.rendering import (
     render,
     shape,
 )
+from trimtab.errors import BadInput
 
 PARTS = ("name", "instance", "component", "version", "managed-by", "part-of")
 STANDARD = {"helm.sh/chart", *(f"app.kubernetes.io/{part}" for part in PARTS)}
@@ -149,6 +150,7 @@ def test_the_notes_say_what_is_missing_and_what_to_do_next() -> None:
     assert "trimtab-environment" in bare
     assert "KServe was not found" in bare
     assert "install the chart trimtab-crds" in bare
+    assert f"code {BadInput.exit_code})" in " ".join(bare.split())  # as the controller ends without its definition
     assert "helm test trimtab --namespace shop" in bare
     whole = notes(api_versions=["serving.kserve.io/v1beta1", "trimtab.dev/v1alpha1"])
     assert "KServe" not in whole

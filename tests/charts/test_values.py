@@ -55,6 +55,8 @@ def test_the_schema_is_closed_everywhere(chart: Any) -> None:
         ({"networkPolicy": {"redis": {"to": [{"ip": "10.0.0.1"}]}}}, "/networkPolicy/redis"),
         ({"monitoring": {"serviceMonitor": {"create": True}}}, "/monitoring/serviceMonitor/create"),
         ({"monitoring": {"serviceMonitor": {"interval": "often"}}}, "/monitoring/serviceMonitor/interval"),
+        ({"controller": {"everySeconds": 0}}, "/controller/everySeconds"),
+        ({"controller": {"logLevel": "debug"}}, "/controller/logLevel"),
         ({"security": {"runAsUser": 0}}, "/security/runAsUser"),
         ({"security": {"privileged": True}}, "'privileged'"),
         ({"home": {"accessModes": ["ReadOnlyMany"]}}, "/home/accessModes"),

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from serving.router.__main__ import _parser as router_parser
-from tests.charts.rendering import Object, find, render, shape
+from tests.charts.rendering import NAMESPACE, Object, find, render, shape
+from trimtab.controller.__main__ import _parser as controller_parser
 
 
 def _router(objects: list[Object]) -> Any:
@@ -13,8 +14,12 @@ def _router(objects: list[Object]) -> Any:
     return deployment["spec"]
 
 
+def _pod(spec: Any) -> Any:
+    return spec["template"]["spec"]
+
+
 def _container(spec: Any) -> Any:
-    [container] = spec["template"]["spec"]["containers"]
+    [container] = _pod(spec)["containers"]
     return container
 
 
@@ -41,6 +46,23 @@ def test_the_router_understands_its_command() -> None:
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {str(options.routes), str(options.spool)} <= mounts
     assert (options.host, options.port, options.workers, options.profile) == ("0.0.0.0", 8080, 2, "cluster")
+
+
+@pytest.mark.parametrize(("source", "config_map"), [("configMap", "trimtab-routes"), ("home", "")])
+def test_the_controller_understands_its_command_and_writes_routes_where_the_router_reads(
+    source: str, config_map: str
+) -> None:
+    values = {"router": {"routesFrom": source}, "controller": {"everySeconds": 30, "logLevel": "DEBUG"}}
+    objects = render(values)
+    [deployment] = find(objects, "Deployment", "-controller")
+    container = _container(deployment["spec"])
+    assert container["command"] == ["python", "-m", "trimtab.controller"]
+    options = controller_parser().parse_args(container["args"])
+    assert (options.namespace, options.profile, options.lease) == (NAMESPACE, "cluster", "trimtab-controller")
+    assert (options.routes, options.every, options.log_level) == (config_map, 30.0, "DEBUG")
+    mounted = [one["configMap"]["name"] for one in _pod(_router(objects))["volumes"] if "configMap" in one]
+    assert mounted == [one["metadata"]["name"] for one in find(objects, "ConfigMap", "-routes")]
+    assert mounted == ([config_map] if config_map else [])
 
 
 def test_an_ending_router_has_time_to_drain_and_to_flush(objects: list[Object]) -> None:
