@@ -8,6 +8,9 @@ import kfp_server_api
 import pytest
 import yaml
 
+from pipelines.compiler import compile_pipeline
+from pipelines.options import Options
+from trimtab.adapters import kubeflow_session
 from trimtab.adapters.kubeflow import KubeflowLauncher
 from trimtab.errors import BadInput, TrimtabError, Unavailable
 from trimtab.profile import KubeflowPipelines
@@ -82,6 +85,13 @@ def test_of_two_runs_started_at_once_one_remains(launcher: KubeflowLauncher, dou
     run = launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
     assert run.id == "run-1"
     assert [run.state for run in double.runs] == ["PENDING", "CANCELED"]
+
+
+def test_a_key_belongs_to_one_pipeline(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
+    launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    double.runs[0].pipeline_spec["pipelineInfo"]["name"] = "other"
+    with pytest.raises(BadInput, match="run of pipeline 'other'"):
+        launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
 
 
 def test_a_canceled_run_ends_the_wait(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
@@ -168,6 +178,76 @@ def test_waiting_survives_a_short_outage(launcher: KubeflowLauncher, double: Kub
     assert launcher.submit(toy, {"marks": "m"}, run_key="a").state == "SUCCEEDED"
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        ((401, '{"error": "token is expired"}'), BadInput, "token is expired Run 'a' is followed no longer"),
+        ((503, "away"), Unavailable, "Run 'a' is followed no longer; it goes on"),
+    ],
+)
+def test_whoever_can_follow_no_longer_learns_that_the_run_goes_on(
+    *, launcher: KubeflowLauncher, double: KubeflowDouble, toy: str, answer: tuple[int, str], kind: type[TrimtabError],
+    says: str,
+) -> None:  # fmt: skip
+    double.looks = 10_000_000
+    launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    threading.Timer(0.2, lambda: setattr(double, "answer", answer)).start()
+    with pytest.raises(kind, match=says) as raised:
+        launcher.submit(toy, {"marks": "m"}, run_key="a")
+    assert "/#/runs/details/run-1" in raised.value.remedy
+    assert "The same command follows it again" in raised.value.remedy
+
+
+def test_an_interrupted_wait_says_that_the_run_goes_on(double: KubeflowDouble, toy: str) -> None:
+    def interrupt(stage: str, done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt
+
+    launcher = KubeflowLauncher(_settings(double.url), progress=interrupt, poll_seconds=0.01)
+    with pytest.raises(TrimtabError, match="followed no longer; it goes on"):
+        launcher.submit(toy, {"marks": "m"}, run_key="a")
+    assert [run.state for run in double.runs] == ["RUNNING"]
+
+
+def test_a_call_that_is_not_answered_ends(double: KubeflowDouble, toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeflow_session, "_READ_SECONDS", 0.2)
+    launcher = KubeflowLauncher(_settings(double.url), poll_seconds=0.01)
+    launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
+    released = threading.Event()
+    double.get_run = lambda run_id: released.wait(60)  # type: ignore[method-assign,assignment,return-value]
+    try:
+        with pytest.raises(Unavailable, match="timed out"):
+            launcher.submit(toy, {"marks": "m"}, run_key="a")
+    finally:
+        released.set()
+
+
+def test_a_tokens_line_break_is_not_sent(double: KubeflowDouble, toy: str) -> None:
+    launcher = KubeflowLauncher(_settings(double.url, token=f"{TOKEN}\n"))
+    assert launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False).state == "PENDING"
+
+
+def test_a_schedule_compiled_anew_takes_the_place_of_the_old_one(
+    launcher: KubeflowLauncher, double: KubeflowDouble, tmp_path: Path
+) -> None:
+    made = []
+    for options in (Options(workers=2), Options(workers=3), Options(workers=3, node_selector={"pool": "spot"})):
+        package = compile_pipeline("training", options, tmp_path / "training.yaml")
+        made.append(launcher.schedule(str(package), {"data": "d", "spec": "s"}, name="nightly", cron="0 3 * * *"))
+        assert [schedule.recurring_run_id for schedule in double.schedules] == made[-1:]
+    assert len(set(made)) == 3
+
+
+def test_schedules_that_a_cut_off_command_left_are_cleared(
+    launcher: KubeflowLauncher, double: KubeflowDouble, toy: str
+) -> None:
+    launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 3 * * *")
+    older = double.schedules.copy()
+    kept = launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 4 * * *")
+    double.schedules = older + double.schedules
+    assert launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 4 * * *") == kept
+    assert [schedule.recurring_run_id for schedule in double.schedules] == [kept]
+
+
 def test_schedules_once_and_replaces_what_differs(launcher: KubeflowLauncher, double: KubeflowDouble, toy: str) -> None:
     first = launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 3 * * *")
     assert launcher.schedule(toy, {"marks": "m"}, name="nightly", cron="0 3 * * *") == first
@@ -230,7 +310,7 @@ def test_where_the_pods_cannot_be_read_the_task_says_where_its_log_is(
 
 
 def test_nodes_that_are_kubeflows_own_are_no_tasks(
-    launcher: KubeflowLauncher, double: KubeflowDouble, failed: str
+    launcher: KubeflowLauncher, double: KubeflowDouble, toy: str, failed: str
 ) -> None:
     looked = double.get_run
 
@@ -243,6 +323,13 @@ def test_nodes_that_are_kubeflows_own_are_no_tasks(
 
     double.get_run = get_run  # type: ignore[method-assign]
     assert [task.name for task in launcher.tasks(failed)] == ["mark"]
+    with pytest.raises(TrimtabError, match="ended as failed in mark: an accident"):
+        launcher.submit(toy, {"marks": "m", "then": "fail"}, run_key="again")
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_a_log_whose_pods_are_gone_is_said_to_be_gone(launcher: KubeflowLauncher, failed: str) -> None:
+    assert "the run's pods are gone" in launcher.tasks(failed, lines=2)[0].where
 
 
 def test_an_archived_run_is_not_asked_for(launcher: KubeflowLauncher, double: KubeflowDouble) -> None:

@@ -64,18 +64,6 @@ class TestLocalLauncher(LauncherContract):
         with pytest.raises(TrimtabError, match="ImportError: cannot import name 'absent'"):
             launcher.submit(str(tmp_path / "broken.yaml"), {"marks": marks}, run_key="a")
 
-    def test_a_finished_key_is_not_for_other_arguments(
-        self, launcher: LocalLauncher, toy: str, marks: str, tmp_path: Path
-    ) -> None:
-        launcher.submit(toy, {"marks": marks}, run_key="a")
-        with pytest.raises(BadInput, match="another value of marks"):
-            launcher.submit(toy, {"marks": str(tmp_path / "elsewhere")}, run_key="a")
-
-    @pytest.mark.parametrize("key", ["", "../up", "a b", ".hidden", "x" * 200])
-    def test_a_key_is_a_plain_name(self, launcher: LocalLauncher, toy: str, marks: str, key: str) -> None:
-        with pytest.raises(BadInput, match="not a name"):
-            launcher.submit(toy, {"marks": marks}, run_key=key)
-
     def test_leaves_no_temporary_files(self, launcher: LocalLauncher, toy: str, marks: str, tmp_path: Path) -> None:
         launcher.submit(toy, {"marks": marks}, run_key="a")
         kept = {path.name for path in (tmp_path / "home" / "pipelines" / "a").iterdir()}

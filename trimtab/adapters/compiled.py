@@ -1,5 +1,6 @@
 """Compiled pipelines as launchers see them: a name or a file, and the parameters that it takes."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +19,34 @@ _TYPES = {
     "LIST": (list,),
     "STRUCT": (dict,),
 }
+
+_RUN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def check_run_key(run_key: str) -> None:
+    """A run's results are kept in a folder of its key's name.
+
+    Raises:
+        BadInput: The key is no such name.
+    """
+    if not _RUN_KEY.fullmatch(run_key):
+        raise BadInput(
+            f"run key '{run_key}' is not a name.", remedy="Use letters, digits, '.', '_' and '-', up to 128."
+        )
+
+
+def check_same_arguments(run_key: str, earlier: Mapping[str, object], given: Mapping[str, object]) -> None:
+    """Of a run that was found by its key.
+
+    Raises:
+        BadInput: It had other arguments.
+    """
+    differing = sorted(name for name in {*earlier, *given} if earlier.get(name) != given.get(name))
+    if differing:
+        raise BadInput(
+            f"run key '{run_key}' belongs to a run with another value of {', '.join(differing)}.",
+            remedy="Use another run key.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ _TASKS_AT_ONCE = 2
 _LOCK_SECONDS = 5.0
 _LOG_LINES = 12
 _TRACE_LINES = 4
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class LocalLauncher:
@@ -63,10 +62,7 @@ class LocalLauncher:
             BadInput: An argument is wrong, or a task found its input wrong.
             TrimtabError: A task failed; or the key is taken by a run that is still going, or that had other arguments.
         """
-        if not _KEY.fullmatch(run_key):
-            raise BadInput(
-                f"run key '{run_key}' is not a name.", remedy="Use letters, digits, '.', '_' and '-', up to 128."
-            )
+        compiled.check_run_key(run_key)
         plan = compiled.find(pipeline)
         own = {"run": run_key, "profile": self._profile_name}
         filled = plan.arguments({**{name: own[name] for name in own if name in plan.parameters}, **arguments})
@@ -117,16 +113,7 @@ class LocalLauncher:
         if result["state"] != "SUCCEEDED":
             return None
         earlier = orjson.loads((folder / REQUEST).read_bytes())
-        if earlier["arguments"] != request["arguments"]:
-            differing = sorted(
-                name
-                for name in {*earlier["arguments"], *request["arguments"]}
-                if earlier["arguments"].get(name) != request["arguments"].get(name)
-            )
-            raise BadInput(
-                f"run key '{run_key}' belongs to a run with another value of {', '.join(differing)}.",
-                remedy="Use another run key.",
-            )
+        compiled.check_same_arguments(run_key, earlier["arguments"], request["arguments"])
         return _described(folder, compiled.find(request["pipeline"]).name, run_key, result)
 
     def _start(

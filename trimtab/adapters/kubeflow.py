@@ -1,5 +1,6 @@
 """Pipelines on Kubeflow Pipelines, from the same compiled form as on a laptop."""
 
+import hashlib
 import json
 import tempfile
 import time
@@ -46,14 +47,16 @@ class KubeflowLauncher:
     def submit(self, pipeline: str, arguments: Mapping[str, object], *, run_key: str, wait: bool = True) -> PipelineRun:
         """Run a compiled pipeline once per `run_key`, which is the run's name.
 
-        A run of that name that has not failed is returned instead of starting another. KFP has no idempotency key, so
-        of two that were started at once all but the oldest are terminated.
+        A run of that name that has not failed is returned instead of starting another, where it is the same pipeline
+        with the same arguments. KFP has no idempotency key, so of two that were started at once all but the oldest are
+        terminated.
 
         Raises:
-            BadInput: An argument, the token or the endpoint is wrong.
+            BadInput: An argument, the token or the endpoint is wrong, or the key belongs to a run of something else.
             Unavailable: The endpoint does not answer.
             TrimtabError: The run failed (only when waiting).
         """
+        compiled.check_run_key(run_key)
         plan = compiled.find(pipeline)
         own = {"run": run_key} if "run" in plan.parameters else {}
         filled = plan.arguments({**own, **arguments})
@@ -67,10 +70,11 @@ class KubeflowLauncher:
             if run.run_id != started.run_id:
                 with translated(self._endpoint):
                     self._client.terminate_run(started.run_id)
+        _check_same(run, run_key, plan.name, filled)
         return self._follow(run, plan.name) if wait else self._describe(run, plan.name)
 
     def schedule(self, pipeline: str, arguments: Mapping[str, object], *, name: str, cron: str) -> str:
-        """Run a compiled pipeline by cron; a schedule of that name is replaced where it differs.
+        """Run a compiled pipeline by cron; a schedule of that name is replaced where anything in it differs.
 
         Args:
             pipeline: A compiled file, or the name of a shipped pipeline.
@@ -80,29 +84,38 @@ class KubeflowLauncher:
 
         Returns:
             The schedule's id.
+
+        Raises:
+            BadInput: The name, the cron, an argument, the token or the endpoint is wrong.
+            Unavailable: The endpoint does not answer.
         """
+        compiled.check_run_key(name)
         plan = compiled.find(pipeline)
         own = {"run": f"{name}-[[ScheduledTime]]"} if "run" in plan.parameters else {}
         filled = plan.arguments({**own, **arguments})
         cron = _with_seconds(cron)
         earlier = self._named("recurring_runs", self._client.list_recurring_runs, name)
         with self._packaged(plan) as package:
-            for found in earlier:
-                if _is_same(found, cron=cron, arguments=filled, package=package):
-                    return str(found.recurring_run_id)
-            with translated(self._endpoint):
-                made = self._client.create_recurring_run(
-                    self._experiment,
-                    name,
-                    cron_expression=cron,
-                    pipeline_package_path=str(package),
-                    params=filled,
-                    max_concurrency=1,
-                    no_catchup=True,
-                )
-                for found in earlier:
+            mark = _mark(cron, filled, package)
+            kept = next((found for found in earlier if found.description == mark), None)
+            if kept is None:
+                with translated(self._endpoint):
+                    kept = self._client.create_recurring_run(
+                        self._experiment,
+                        name,
+                        description=mark,
+                        cron_expression=cron,
+                        pipeline_package_path=str(package),
+                        params=filled,
+                        max_concurrency=1,
+                        no_catchup=True,
+                    )
+        # Also what an earlier command, cut off between the two, has left beside the one that stays.
+        for found in earlier:
+            if found.recurring_run_id != kept.recurring_run_id:
+                with translated(self._endpoint):
                     self._client.delete_recurring_run(found.recurring_run_id)
-        return str(made.recurring_run_id)
+        return str(kept.recurring_run_id)
 
     def runs(self, *, limit: int = 20) -> list[PipelineRun]:
         """The latest runs that are not archived, newest first.
@@ -205,7 +218,28 @@ class KubeflowLauncher:
             yield package
 
     def _follow(self, run: Any, pipeline: str) -> PipelineRun:
-        """Wait for the end; a few polls in a row may find the endpoint away."""
+        """Wait for the end, and say that the run goes on where the waiting ends before it."""
+        told = self._describe(run, pipeline)
+        goes_on = f"Run '{told.key}' is followed no longer; it goes on."
+        again = f"The same command follows it again; its page is {told.url}."
+        try:
+            run = self._ended(run, pipeline)
+        except NotFound:  # somebody deleted it
+            raise
+        except (BadInput, Unavailable) as error:
+            raise type(error)(f"{error.message} {goes_on}", remedy=f"{error.remedy} {again}".strip()) from error
+        except KeyboardInterrupt as error:
+            raise TrimtabError(goes_on, remedy=again) from error
+        described = self._describe(run, pipeline)
+        if run.state != "SUCCEEDED":
+            raise TrimtabError(
+                f"run '{run.display_name}' of pipeline '{pipeline}' ended as {run.state.lower()}{_cause(run)}.",
+                remedy=f"See `trimtab pipeline logs {run.display_name}`, or {described.url}.",
+            )
+        return described
+
+    def _ended(self, run: Any, pipeline: str) -> Any:
+        """The run at its end; a few polls in a row may find the endpoint away."""
         missed = 0
         while run.state not in _ENDED:
             time.sleep(self._poll_seconds)
@@ -218,16 +252,10 @@ class KubeflowLauncher:
                 if missed >= _PATIENCE:
                     raise
             self._tell(run, pipeline)
-        described = self._describe(run, pipeline)
-        if run.state != "SUCCEEDED":
-            raise TrimtabError(
-                f"run '{run.display_name}' of pipeline '{pipeline}' ended as {run.state.lower()}{_cause(run)}.",
-                remedy=f"See {described.url}.",
-            )
-        return described
+        return run
 
     def _tell(self, run: Any, pipeline: str) -> None:
-        tasks = _tasks(run)
+        tasks = kubeflow_tasks.own_tasks(run)
         if tasks:
             going = [task.display_name for task in tasks if task.state == "RUNNING"]
             done = sum(task.state in _ENDED for task in tasks)
@@ -251,15 +279,21 @@ def _pipeline(run: Any) -> str:
     return str(stored.get("pipelineInfo", {}).get("name", ""))
 
 
-def _tasks(run: Any) -> list[Any]:
-    return list(run.run_details.task_details or []) if run.run_details else []
+def _check_same(run: Any, run_key: str, pipeline: str, arguments: Mapping[str, object]) -> None:
+    """A run that was found by its key must be of this pipeline, with these arguments."""
+    if (other := _pipeline(run)) not in ("", pipeline):
+        raise BadInput(f"run key '{run_key}' belongs to a run of pipeline '{other}'.", remedy="Use another run key.")
+    earlier = (run.runtime_config.parameters if run.runtime_config else None) or {}
+    compiled.check_same_arguments(run_key, earlier, arguments)
 
 
 def _cause(run: Any) -> str:
-    """The tasks that failed and the server's reason, as the end of a sentence."""
-    failed = sorted({task.display_name for task in _tasks(run) if task.state == "FAILED" and task.display_name})
-    message = run.error.message if run.error else ""
-    return (f" in {', '.join(failed)}" if failed else "") + (f": {message}" if message else "")
+    """The tasks that failed, and the run's or else their reason, as the end of a sentence."""
+    failed = [task for task in kubeflow_tasks.own_tasks(run) if task.state == "FAILED" and task.display_name]
+    reasons = [run.error.message if run.error else "", *(task.error.message for task in failed if task.error)]
+    names = ", ".join(sorted({task.display_name for task in failed}))
+    message = next((" ".join(reason.split()).rstrip(".") for reason in reasons if reason), "")
+    return (f" in {names}" if names else "") + (f": {message}" if message else "")
 
 
 def _with_seconds(cron: str) -> str:
@@ -277,15 +311,8 @@ def _with_seconds(cron: str) -> str:
     return " ".join(fields if len(fields) == 6 else ["0", *fields])
 
 
-def _is_same(found: Any, *, cron: str, arguments: dict[str, object], package: Path) -> bool:
-    schedule = found.trigger.cron_schedule if found.trigger else None
-    runtime = found.runtime_config.parameters if found.runtime_config else {}
+def _mark(cron: str, arguments: Mapping[str, object], package: Path) -> str:
+    """What a schedule is known again by: a hash over all that it does, nodes and volumes included."""
     documents = list(yaml.safe_load_all(package.read_text(encoding="utf-8")))
-    stored = found.pipeline_spec or {}
-    stored = stored.get("pipeline_spec", stored)
-    return (
-        schedule is not None
-        and schedule.cron == cron
-        and (runtime or {}) == arguments
-        and stored.get("deploymentSpec") == documents[0].get("deploymentSpec")
-    )
+    content = json.dumps([cron, arguments, documents], sort_keys=True).encode()
+    return f"Made by trimtab from {hashlib.sha256(content).hexdigest()}"

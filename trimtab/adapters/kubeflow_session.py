@@ -40,21 +40,33 @@ def connect(settings: KubeflowPipelines) -> tuple[Any, str | None]:
         Unavailable: Nothing answers.
         BadInput: The endpoint refuses the token, or is not Kubeflow Pipelines 2.
     """
-    host = settings.endpoint.rstrip("/")
+    host, token = settings.endpoint.rstrip("/"), settings.token.strip()  # a Secret made of a file ends in a line break
     if not host.startswith(("http://", "https://")):
         raise BadInput(f"pipelines endpoint '{settings.endpoint}' is not an http(s) URL.")
-    credentials = _pod_credentials() if not settings.token else None
-    multi_user = _multi_user(host, settings.token, credentials)
+    credentials = _pod_credentials() if not token else None
+    multi_user = _multi_user(host, token, credentials)
     namespace = settings.namespace if multi_user else None
     with translated(host), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         client = Client(
             host=host,
-            existing_token=settings.token or None,
+            existing_token=token or None,
             credentials=credentials,
             namespace=namespace or "kubeflow",  # the client's own word for "not given"
         )
+    _limit(client)
     return client, namespace
+
+
+def _limit(client: Any) -> None:
+    """Give each call a time limit: the client has none, and waits for ever where a connection was cut silently."""
+    pool = client._run_api.api_client.rest_client.pool_manager  # all its APIs share it
+    unlimited, limit = pool.request, urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+
+    def request(method: str, url: str, **options: Any) -> Any:
+        return unlimited(method, url, **{**options, "timeout": options.get("timeout") or limit})
+
+    pool.request = request
 
 
 @contextmanager

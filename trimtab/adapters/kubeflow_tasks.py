@@ -49,18 +49,23 @@ def described(run: Any, pods: Pods, *, namespace: str, lines: int) -> list[Pipel
         namespace: Where they are.
         lines: Most lines of each task's log; 0 reads none.
     """
-    details = run.run_details.task_details or [] if run.run_details else []
-    names = _names(run)
-    own = [task for task in details if not names or task.display_name in names]
-    begun = sorted(own, key=lambda task: (task.start_time is None, str(task.start_time)))
+    begun = sorted(own_tasks(run), key=lambda task: (task.start_time is None, str(task.start_time)))
     found: Mapping[str, str] = {}
     trouble = ""
     if lines and begun:
         try:
             found = pods.of(run.run_id)
+            trouble = "" if found else "the run's pods are gone"
         except TrimtabError as error:
             trouble = error.message
     return [_described(task, run.run_id, pods, found, trouble, namespace=namespace, lines=lines) for task in begun]
+
+
+def own_tasks(run: Any) -> list[Any]:
+    """What the run tells of the pipeline's tasks; KFP also counts nodes of its own (`root`, drivers) as tasks."""
+    details = run.run_details.task_details or [] if run.run_details else []
+    names = _names(run)
+    return [task for task in details if not names or task.display_name in names]
 
 
 def _described(
@@ -87,7 +92,7 @@ def _described(
 
 
 def _names(run: Any) -> set[str]:
-    """Names of the tasks in the pipeline; KFP also counts nodes of its own as tasks."""
+    """Names of the tasks in the pipeline; empty where the run does not carry it."""
     stored = run.pipeline_spec or {}
     stored = stored.get("pipeline_spec", stored)
     return set(_in_graph(stored.get("root", {}))).union(

@@ -156,11 +156,16 @@ class KubeflowDouble:
         return None
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gave up is no news."""
+
+
 @contextmanager
 def kubeflow_double() -> Iterator[KubeflowDouble]:
     """Run a double on a free port of loopback."""
     double = KubeflowDouble()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(double))
+    server = _Server(("127.0.0.1", 0), _handler(double))
     double.url = f"http://127.0.0.1:{server.server_port}"
     timer = threading.Timer(_LIFETIME_SECONDS, server.shutdown)
     timer.daemon = True

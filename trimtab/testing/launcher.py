@@ -96,6 +96,21 @@ class LauncherContract:
         assert launcher.submit(toy, {"marks": marks, "then": "succeed"}, run_key="a").state == "SUCCEEDED"
         assert started() == 2
 
+    def test_refuses_a_key_that_belongs_to_another_run(
+        self, launcher: Launcher, started: Started, toy: str, marks: str
+    ) -> None:
+        """Rather than answer with the run of other arguments."""
+        launcher.submit(toy, {"marks": marks}, run_key="a")
+        with pytest.raises(BadInput, match="another value of marks"):
+            launcher.submit(toy, {"marks": f"{marks}2"}, run_key="a")
+        assert started() == 1
+
+    @pytest.mark.parametrize("key", ["", "../a", "a b", ".hidden", "a" * 129])
+    def test_refuses_a_key_that_names_no_folder(self, launcher: Launcher, toy: str, marks: str, key: str) -> None:
+        """Results are kept under it."""
+        with pytest.raises(BadInput, match="is not a name"):
+            launcher.submit(toy, {"marks": marks}, run_key=key)
+
     def test_lists_runs_newest_first(self, launcher: Launcher, toy: str, marks: str) -> None:
         """By their keys, as many as asked for."""
         assert launcher.runs() == []
