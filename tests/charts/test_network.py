@@ -92,6 +92,15 @@ def test_knative_requests_pass_its_own_namespaces() -> None:
         assert {"knative-serving", "kourier-system", "istio-system"} <= names
 
 
+def test_knative_s_autoscaler_reads_how_busy_an_arm_is() -> None:
+    rules = _policy(render(shape("knative")), "arms")["ingress"]
+    [scraped] = [rule for rule in rules if 9090 in _ports([rule])]
+    assert {"knative-serving"} <= {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in scraped["from"]
+    }
+    assert 9090 not in _ports(_policy(render(shape("standard")), "arms")["ingress"])
+
+
 def test_the_controller_reaches_the_api_server_and_only_its_metrics_are_reached() -> None:
     policy = _policy(render(shape("air-gapped")), "controller")
     [metrics] = policy["ingress"]
@@ -120,6 +129,24 @@ def test_embedded_stores_are_reached_by_name() -> None:
     assert _components(_policy(objects, "postgresql")["ingress"], "from") == {"mlflow", "materialize", "score"}
     assert _policy(objects, "redis")["egress"] == []
     assert "minio" in _components(_policy(objects, "router")["egress"], "to")
+
+
+def test_runs_of_every_pool_reach_the_stores_that_the_release_brings() -> None:
+    policy = _policy(render({**shape("gaudi"), "mlflow": {"enabled": True}}), "mlflow")
+    callers = [peer for rule in policy["ingress"] for peer in rule["from"] if "namespaceSelector" in peer]
+    assert {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in callers} == {
+        NAMESPACE,
+        "shop-gaudi",
+    }
+    assert {one["key"] for peer in callers for one in peer["podSelector"]["matchExpressions"]} == {"pipeline/runid"}
+
+
+def test_arms_in_another_namespace_find_the_embedded_stores_where_they_are() -> None:
+    policy = _policy(render({**shape("embedded"), "serving": {"namespace": "models"}}), "arms")
+    stores = [peer for rule in policy["egress"] for peer in rule["to"] if "podSelector" in peer]
+    assert len(stores) == 3
+    for peer in stores:
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
 
 
 def test_policies_can_be_left_to_others() -> None:

@@ -93,6 +93,17 @@ annotations:
 {{- default .Release.Namespace .Values.kubeflow.namespace -}}
 {{- end -}}
 
+{{/* Namespaces that runs of the pools may live in, as a JSON list. */}}
+{{- define "trimtab.runNamespaces" -}}
+{{- $namespaces := list (include "trimtab.kubeflowNamespace" .) -}}
+{{- range $name, $_ := .Values.accelerators.pools -}}
+{{- with (include "trimtab.pool" (dict "root" $ "name" $name) | fromYaml).namespace -}}
+{{- $namespaces = append $namespaces . -}}
+{{- end -}}
+{{- end -}}
+{{- uniq $namespaces | toJson -}}
+{{- end -}}
+
 {{/* root, create (auto, always or never), api: "true" where the resource is to be made. */}}
 {{- define "trimtab.wanted" -}}
 {{- if or (eq .create "always") (and (eq .create "auto") (.root.Capabilities.APIVersions.Has .api)) -}}true{{- end -}}

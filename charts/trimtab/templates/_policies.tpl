@@ -24,12 +24,15 @@
   {{- end }}
 {{- end -}}
 
-{{/* root, component, port: egress to a pod of this release. */}}
+{{/* root, component, port: egress to a pod of this release, from wherever the policy lies. */}}
 {{- define "trimtab.egressOwn" -}}
 - ports:
     - {port: {{ .port }}, protocol: TCP}
   to:
-    - podSelector:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ .root.Release.Namespace | quote }}
+      podSelector:
         matchLabels:
           {{- include "trimtab.selectorLabels" . | nindent 10 }}
 {{- end -}}
