@@ -40,6 +40,18 @@ def test_the_profile_loads_from_what_a_container_is_given(
             assert profile.deployer.kind == "kserve"
 
 
+def test_two_releases_in_one_namespace_own_different_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = set()
+    for name in ("trimtab", "second"):
+        [controller] = find(render(name=name), "Deployment", "-controller")
+        for variable in controller["spec"]["template"]["spec"]["containers"][0]["env"]:
+            monkeypatch.setenv(variable["name"], variable.get("value", CREDENTIALS.get(variable["name"], "given")))
+        deployer = load_profile("cluster").deployer
+        assert deployer.kind == "kserve"
+        owners.add(deployer.instance)
+    assert owners == {"trimtab", "second-trimtab"}
+
+
 def test_no_variable_is_set_twice(objects: list[Object]) -> None:
     for where, container in containers(objects):
         names = [variable["name"] for variable in container.get("env", [])]

@@ -92,6 +92,8 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
   value: {{ default (include "trimtab.kubeflowNamespace" .root) .kubeflowNamespace | quote }}
 - name: TRIMTAB_PIPELINE_IMAGE
   value: {{ include "trimtab.image" (dict "root" .root "image" .root.Values.images.pipeline) }}
+- name: TRIMTAB_INSTANCE
+  value: {{ include "trimtab.fullname" .root | quote }}
 - name: TRIMTAB_SERVING_NAMESPACE
   value: {{ include "trimtab.servingNamespace" .root | quote }}
 - name: TRIMTAB_SERVING_IMAGE
