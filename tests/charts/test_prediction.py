@@ -122,6 +122,8 @@ def test_the_pod_runs_this_script_against_the_service() -> None:
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     weights = [int(one["metadata"]["annotations"]["helm.sh/hook-weight"]) for one in (config, pod)]
     assert weights == sorted(set(weights))  # what the pod needs is there first
+    # What it printed outlives it, until the next test.
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
     assert config["data"]["prediction.py"].rstrip("\n") == (TRIMTAB / "files" / "prediction.py").read_text().rstrip(
         "\n"
     )
