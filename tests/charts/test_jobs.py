@@ -40,7 +40,7 @@ def test_a_schedule_is_compiled_and_then_set() -> None:
     assert compiled == "pipeline compile"
     assert compiling["accelerator"] == "gaudi"
     assert compiling["resource"] == "habana.ai/gaudi"
-    assert compiling["workers"] == 8
+    assert (compiling["workers"], compiling["retries"]) == (8, 3)
     assert compiling["node_selector"] == ["habana.ai/device.name=gaudi3"]
     assert compiling["toleration"] == ["habana.ai/gaudi:NoSchedule"]
     assert compiling["worker_image"] == "trimtab/gaudi-python:0.1.0"
@@ -120,6 +120,14 @@ def test_cards_are_counted_and_huge_pages_given_where_the_pool_is() -> None:
     assert quota["metadata"]["namespace"] == limits["metadata"]["namespace"] == "shop-gaudi"
     [limit] = limits["spec"]["limits"]
     assert limit["default"] == limit["defaultRequest"] == {"hugepages-2Mi": "9800Mi", "memory": "100Gi"}
+
+
+@pytest.mark.parametrize("retries", [0, 5])
+def test_a_pool_says_how_often_a_lost_worker_is_started_again(retries: int) -> None:
+    values = {**shape("cpu"), "accelerators": {"pools": {"spot": {"accelerator": "none", "retries": retries}}}}
+    values["schedules"]["nightly"]["pool"] = "spot"
+    found = _commands(find(render(values), "Job", "-nightly"))
+    assert found["Job trimtab-schedule-nightly / compile"][1]["retries"] == retries
 
 
 def test_pools_are_equals() -> None:

@@ -13,7 +13,9 @@ podFailurePolicy:
 {{/* The pool of a schedule, with what it leaves out. */}}
 {{- define "trimtab.pool" -}}
 {{- $pool := index .root.Values.accelerators.pools (default "cpu" .name) -}}
-{{- toYaml (merge (dict) $pool (dict "workers" 2 "namespace" "" "nodeSelector" dict "tolerations" list "image" "" "resourceName" "" "quota" 0)) -}}
+{{- $whole := merge (dict) $pool (dict "workers" 2 "namespace" "" "nodeSelector" dict "tolerations" list "image" "" "resourceName" "" "quota" 0) -}}
+{{- if not (hasKey $whole "retries") -}}{{- $_ := set $whole "retries" 3 -}}{{- end -}}{{- /* `merge` takes 0 for absent */ -}}
+{{- toYaml $whole -}}
 {{- end -}}
 
 {{/* root, arguments (of the command), needs, pipeline and pool (compiled before), kubeflowNamespace, settings, container */}}
@@ -36,6 +38,7 @@ spec:
         - --name={{ . }}
         - --out=/tmp/pipeline.yaml
         - --workers={{ $pool.workers }}
+        - --retries={{ $pool.retries }}
         - --accelerator={{ $pool.accelerator }}
         {{- if and (ne $pool.accelerator "none") $pool.resourceName }}
         - --resource={{ $pool.resourceName }}
