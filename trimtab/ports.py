@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -253,6 +253,27 @@ class Lease(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterLogin:
+    """How a client reaches the Kubernetes API.
+
+    Attributes:
+        server: Its URL.
+        authorization: Value of the header `Authorization`; empty for none.
+        ca_file: Certificates of whoever may sign the server's; empty for the system's.
+        verify: Whether the server's certificate is checked.
+        certificate_file: The client's certificate; empty for none.
+        key_file: Its key.
+    """
+
+    server: str
+    authorization: str = field(default="", repr=False)
+    ca_file: str = ""
+    verify: bool = True
+    certificate_file: str = ""
+    key_file: str = ""
+
+
 class ExperimentResources(Protocol):
     """ModelExperiments of one namespace, as the documents that the Kubernetes API keeps."""
 
@@ -272,6 +293,14 @@ class ExperimentResources(Protocol):
 
     def annotate(self, name: str, annotations: Mapping[str, str]) -> Mapping[str, Any]:
         """Add or replace annotations. Raises NotFound."""
+        ...
+
+    def report(self, name: str, status: Mapping[str, Any]) -> None:
+        """Write fields of the status; None removes one. Raises NotFound."""
+        ...
+
+    def take_off(self, name: str, annotations: Mapping[str, str]) -> None:
+        """Remove annotations, unless they say something else by now. Raises NotFound."""
         ...
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from trimtab.errors import BadInput
 from trimtab.ports import (
+    ClusterLogin,
     Deployer,
     DriftReporter,
     ExperimentResources,
@@ -137,6 +138,12 @@ class Runtime:
 
         namespace = namespace or current_namespace(**self._cluster)
         return KubernetesExperiments(self._objects(EXPERIMENTS, namespace), namespace=namespace)
+
+    def cluster_login(self) -> ClusterLogin:
+        """How another client reaches that cluster, by the account as it is now."""
+        from trimtab.adapters.kubernetes import log_in
+
+        return log_in(**self._cluster)
 
     def lease(self, name: str, *, namespace: str, holder: str) -> Lease:
         """A lease that only one of several controllers holds.

@@ -12,14 +12,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import urllib3
 
-from trimtab.adapters.kubernetes_core import CoreObjectsApi
+from trimtab.adapters.kubernetes_calls import Body, ObjectCalls
 from trimtab.errors import BadInput, NotFound, TrimtabError, Unavailable
+from trimtab.ports import ClusterLogin
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -27,12 +28,10 @@ with warnings.catch_warnings():
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config.config_exception import ConfigException
 
-__all__ = ["Kind", "Objects", "connect", "current_namespace", "serialise"]
+__all__ = ["Body", "Kind", "Objects", "connect", "current_namespace", "log_in", "serialise"]
 
 ResultT = TypeVar("ResultT")
-Body = dict[str, Any]
 
-_CONNECT_SECONDS, _READ_SECONDS = 5.0, 15.0
 _ATTEMPTS = 5  # of one call that the API fails to answer
 _CONFLICTS = 10  # of one change that rivals were faster at
 _POD = "KUBERNETES_SERVICE_HOST"  # set in every pod
@@ -74,6 +73,27 @@ def connect(*, kubeconfig: str = "", context: str = "") -> Any:
     return client.ApiClient(made)
 
 
+def log_in(*, kubeconfig: str = "", context: str = "") -> ClusterLogin:
+    """What another client needs for the same cluster and account as `connect`.
+
+    Args:
+        kubeconfig: A kubeconfig file; empty for the usual one.
+        context: A context of it; empty for its current one.
+
+    Raises:
+        BadInput: There is no usable configuration.
+    """
+    made = connect(kubeconfig=kubeconfig, context=context).configuration
+    return ClusterLogin(
+        server=made.host,
+        authorization=str(made.auth_settings().get("BearerToken", {}).get("value") or ""),
+        ca_file=made.ssl_ca_cert or "",
+        verify=bool(made.verify_ssl),
+        certificate_file=made.cert_file or "",
+        key_file=made.key_file or "",
+    )
+
+
 def current_namespace(*, kubeconfig: str = "", context: str = "") -> str:
     """The namespace that is meant where none is named: the pod's own inside a cluster, else the context's.
 
@@ -108,6 +128,7 @@ class Objects:
 
     def __init__(self, api: Any, kind: Kind, *, namespace: str, pause_seconds: float = 0.2) -> None:
         self._api = api
+        self._calls = ObjectCalls(api, group=kind.group, version=kind.version, namespace=namespace, plural=kind.plural)
         self._kind = kind
         self._namespace = namespace
         self._pause_seconds = pause_seconds
@@ -115,14 +136,14 @@ class Objects:
     def get(self, name: str) -> Body | None:
         """One object; None where there is none."""
         try:
-            return self._call("get", self._custom.get_namespaced_custom_object, name)
+            return self._call("get", partial(self._calls.get, name), name)
         except NotFound:
             return None
 
     def select(self, labels: Mapping[str, str]) -> list[Body]:
         """All objects with these labels."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return list(self._call("list", self._custom.list_namespaced_custom_object, label_selector=selector)["items"])
+        return list(self._call("list", partial(self._calls.list, selector))["items"])
 
     def apply(self, name: str, change: Callable[[Body | None], Body]) -> Body:
         """Write what `change` makes of the object as it is now; None where it is not there.
@@ -141,37 +162,61 @@ class Objects:
                 return wanted
             try:
                 if found is None:
-                    return self._call("create", self._custom.create_namespaced_custom_object, body=wanted)
-                return self._call("update", self._custom.replace_namespaced_custom_object, name, body=wanted)
+                    return self._call("create", partial(self._calls.create, wanted))
+                return self._call("update", partial(self._calls.replace, name, wanted), name)
             except (_Conflict, NotFound):  # changed, made or deleted meanwhile
                 time.sleep(self._pause_seconds)
-        raise Unavailable(f"{self._named(name)} is being changed by somebody else all the time.", remedy="Try again.")
+        raise self._contended(name)
+
+    def merge(self, name: str, change: Mapping[str, Any], *, part: str = "") -> None:
+        """Write some fields of one object, whatever others write; None removes a field.
+
+        Args:
+            name: Name of the object.
+            change: The fields.
+            part: A part of it that is written apart, such as `status`.
+
+        Raises:
+            NotFound: There is no such object.
+            BadInput: The API refuses the change.
+            Unavailable: The API does not answer.
+        """
+        self._call("patch", partial(self._calls.merge, name, dict(change), part=part), name)
+
+    def amend(self, name: str, change: Callable[[Body], Mapping[str, Any]]) -> None:
+        """Write the fields that `change` gives for the object as it is now; None removes one, no field is no write.
+
+        Raises:
+            NotFound: There is no such object.
+            BadInput: The API refuses the change.
+            Unavailable: The API does not answer, or others write without end.
+        """
+        for _ in range(_CONFLICTS):
+            found = self._call("get", partial(self._calls.get, name), name)
+            wanted = change(found)
+            if not wanted:
+                return
+            version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+            try:
+                self.merge(name, {**wanted, "metadata": {**wanted.get("metadata", {}), **version}})
+            except _Conflict:
+                time.sleep(self._pause_seconds)
+            else:
+                return
+        raise self._contended(name)
 
     def delete(self, name: str) -> None:
         """Delete one object and what it owns; nothing happens where there is none."""
         try:
-            self._call("delete", self._custom.delete_namespaced_custom_object, name, propagation_policy="Foreground")
+            self._call("delete", partial(self._calls.delete, name), name)
         except NotFound:
             return
 
-    @cached_property
-    def _custom(self) -> Any:
-        return client.CustomObjectsApi(self._api) if self._kind.group else CoreObjectsApi(self._api)
-
-    def _call(self, verb: str, method: Callable[..., ResultT], *name: str, **options: Any) -> ResultT:
-        kind = self._kind
+    def _call(self, verb: str, call: Callable[[], ResultT], name: str = "") -> ResultT:
         for attempt in range(_ATTEMPTS):
             try:
-                with self._translated(verb, *name):
-                    return method(
-                        kind.group,
-                        kind.version,
-                        self._namespace,
-                        kind.plural,
-                        *name,
-                        _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-                        **options,
-                    )
+                with self._translated(verb, name):
+                    return call()
             except Unavailable:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -217,6 +262,9 @@ class Objects:
         if status == 429 or status >= 500 or status == 0:
             return Unavailable(f"the Kubernetes API failed (HTTP {status}): {reason}", remedy="Try again later.")
         return BadInput(f"the Kubernetes API refuses {self._named(name)}: {reason}")
+
+    def _contended(self, name: str) -> TrimtabError:
+        return Unavailable(f"{self._named(name)} is being changed by somebody else all the time.", remedy="Try again.")
 
     def _named(self, name: str) -> str:
         return f"{self._kind.plural} '{name}' in namespace '{self._namespace}'" if name else self._kind.plural

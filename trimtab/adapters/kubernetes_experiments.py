@@ -80,3 +80,30 @@ class KubernetesExperiments:
             }
 
         return self._objects.apply(name, annotated)
+
+    def report(self, name: str, status: Mapping[str, Any]) -> None:
+        """Write fields of the status; None removes one.
+
+        Raises:
+            NotFound: There is no such resource.
+            BadInput: The API refuses the change.
+            Unavailable: The API does not answer.
+        """
+        self._objects.merge(name, {"status": status}, part="status")
+
+    def take_off(self, name: str, annotations: Mapping[str, str]) -> None:
+        """Remove annotations, unless they say something else by now.
+
+        Raises:
+            NotFound: There is no such resource.
+            BadInput: The API refuses the change.
+            Unavailable: The API does not answer.
+        """
+
+        def removed(found: Body) -> Body:
+            said = found["metadata"].get("annotations", {})
+            if any(said.get(key) != value for key, value in annotations.items()):
+                return {}
+            return {"metadata": {"annotations": dict.fromkeys(annotations)}}
+
+        self._objects.amend(name, removed)

@@ -44,9 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, stop: threading.Event, pulse: Pulse, standings: Standings) -> int:
-    ports = runtime.load(options.profile, routes_in_config_map=(options.namespace, options.routes))
-    ports.experiments(options.namespace).list()  # fails at once without the cluster, the definition or the rights
-    registry = handlers(RolloutPorts(ports), every_seconds=options.every, standings=standings)
+    in_config_map = (options.namespace, options.routes) if options.routes else None
+    ports = runtime.load(options.profile, routes_in_config_map=in_config_map)
+    resources = ports.experiments(options.namespace)
+    resources.list()  # fails at once without the cluster, the definition or the rights
+    registry = handlers(
+        RolloutPorts(ports), resources, ports.cluster_login, every_seconds=options.every, standings=standings
+    )
     if not options.lease:
         operate(registry, namespace=options.namespace, stop=stop, pulse=pulse)
         return 0
@@ -70,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trimtab.controller", description="Controller of ModelExperiments.")
     parser.add_argument("--namespace", required=True, help="Namespace of the experiments and of the routes.")
     parser.add_argument("--profile", default="cluster", help="A shipped profile, or a YAML file.")
-    parser.add_argument("--routes", default="trimtab-routes", help="ConfigMap that the routers mount.")
+    parser.add_argument(
+        "--routes", default="trimtab-routes", help="ConfigMap that the routers mount; empty for the profile's routes."
+    )
     parser.add_argument("--lease", default="", help="Lease by which a leader is elected; empty for a single pod.")
     parser.add_argument("--every", type=float, default=15.0, help="Seconds between two looks at an experiment.")
     parser.add_argument("--health-host", default="0.0.0.0", help="Address to answer at.")  # noqa: S104 - of the pod

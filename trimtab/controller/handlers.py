@@ -4,16 +4,17 @@ A timer looks at each resource; a deletion is held up by the finalizer until the
 functions, which kopf runs in threads: a deployment may take minutes, in which other resources go on.
 """
 
+import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 import kopf
 
 from trimtab.controller.metrics import Standings
 from trimtab.controller.reconcile import Outcome, pause, reconcile, refused, release
-from trimtab.errors import BadInput
-from trimtab.ports import Ports
+from trimtab.errors import BadInput, NotFound, TrimtabError
+from trimtab.ports import ClusterLogin, ExperimentResources, Ports
 from trimtab.rollout.resource import (
     BY,
     COMMAND,
@@ -22,24 +23,53 @@ from trimtab.rollout.resource import (
     PLURAL,
     REASON,
     VERSION,
+    ResourceMetadata,
     ServingResources,
     read_metadata,
     read_resource,
+    read_serving,
 )
 
-PortsOf = Callable[[str, ServingResources], Ports]
-_THREADS = 16  # Experiments that may wait for their arms at the same time.
+_THREADS = 64  # Experiments that may wait for their arms, or for a service, at the same time.
+_REST = timedelta(minutes=5)  # Between two looks at an experiment that is over, drained and as it should be.
+_RETRY_SECONDS = 15.0  # until a status that could not be written is written
+_LOG = logging.getLogger(__name__)
 
 
-def handlers(ports_of: PortsOf, *, every_seconds: float, standings: Standings) -> kopf.OperatorRegistry:
+class PortsOf(Protocol):
+    """The ports of each rollout."""
+
+    def __call__(self, name: str, serving: ServingResources) -> Ports:
+        """Those of one, by its name and the resources that its arms have of their own. Raises BadInput."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """It is gone."""
+        ...
+
+
+def handlers(
+    ports_of: PortsOf,
+    resources: ExperimentResources,
+    log_in: Callable[[], ClusterLogin],
+    *,
+    every_seconds: float,
+    standings: Standings,
+) -> kopf.OperatorRegistry:
     """The handlers.
 
+    Statuses are not left to kopf to write: a timer whose patch is refused, or not answered for a minute, never runs
+    again.
+
     Args:
-        ports_of: The ports of a rollout, by its name and the resources that its arms have of their own.
+        ports_of: The ports of a rollout.
+        resources: Where statuses are written.
+        log_in: How kopf reaches the cluster.
         every_seconds: Between two looks at a resource that goes well.
         standings: Takes note of what came of each.
     """
     registry = kopf.OperatorRegistry()
+    rests = _Rests()
 
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -53,45 +83,99 @@ def handlers(ports_of: PortsOf, *, every_seconds: float, standings: Standings) -
         settings.watching.server_timeout = 300
 
     @kopf.on.login(registry=registry)
-    def login(**options: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**options)
+    def connect(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
+        return _connection(log_in(), trust_env=settings.networking.trust_env)
 
     @kopf.timer(GROUP, VERSION, PLURAL, registry=registry, interval=every_seconds, backoff=30, id="look")
-    def look(body: kopf.Body, patch: kopf.Patch, retry: int, **_: Any) -> None:
-        now = datetime.now(UTC)
-        try:
-            resource = read_resource(body)
-            ports = ports_of(resource.metadata.name, resource.serving)
-        except BadInput as error:
-            outcome = refused(body, error, now=now)
-            standings.note(read_metadata(body).name, "", outcome)
-            _tell(outcome, body, patch)
+    def look(body: kopf.Body, retry: int, **_: Any) -> None:
+        now, metadata = datetime.now(UTC), read_metadata(body)
+        if rests.resting(metadata, now=now):
             return
         with standings.duration.time():
-            outcome = reconcile(resource, ports, now=now)
-        standings.note(resource.metadata.name, resource.plan.model, outcome)
-        _tell(outcome, body, patch)
+            model, outcome = _looked_at(body, ports_of, now=now)
+        standings.note(metadata.name, model, outcome)
+        _tell(outcome, body, resources)
         _again(outcome, retry)
+        if outcome.done:
+            rests.rest(metadata, now=now)
 
     @kopf.on.delete(GROUP, VERSION, PLURAL, registry=registry, backoff=30, id="release")
-    def let_go(body: kopf.Body, patch: kopf.Patch, retry: int, **_: Any) -> None:
+    def let_go(body: kopf.Body, retry: int, **_: Any) -> None:
         metadata = read_metadata(body)
-        outcome = release(metadata, ports_of(metadata.name, _serving(body)), now=datetime.now(UTC))
-        _tell(outcome, body, patch)
+        outcome = release(metadata, _ports_to_end_with(body, ports_of), now=datetime.now(UTC))
+        _tell(outcome, body, resources)
         _again(outcome, retry)
         if not outcome.done:
             raise kopf.TemporaryError("The arm that lost is being drained.", delay=every_seconds)
-        standings.forget(metadata.name)
+        for memory in (standings, ports_of, rests):
+            memory.forget(metadata.name)
 
     return registry
 
 
-def _serving(body: Mapping[str, Any]) -> ServingResources:
-    """What is asked for, where it is valid: a resource must be able to go whatever stands in it."""
+class _Rests:
+    """Which experiments are over and need no look for a while: each look asks the registry and the cluster."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, tuple[object, datetime]] = {}
+
+    def rest(self, metadata: ResourceMetadata, *, now: datetime) -> None:
+        """It need not be looked at until it is changed, or for a while."""
+        self._since[metadata.name] = (_asked(metadata), now)
+
+    def resting(self, metadata: ResourceMetadata, *, now: datetime) -> bool:
+        """Whether it need not be looked at."""
+        asked, since = self._since.get(metadata.name, (None, now))
+        return asked == _asked(metadata) and now - since < _REST
+
+    def forget(self, name: str) -> None:
+        """It is gone."""
+        self._since.pop(name, None)
+
+
+def _asked(metadata: ResourceMetadata) -> tuple[object, ...]:
+    """What a person can change."""
+    commands = tuple(metadata.annotations.get(name) for name in (COMMAND, REASON, BY))
+    return (metadata.created, metadata.generation, bool(metadata.status), *commands)
+
+
+def _looked_at(body: kopf.Body, ports_of: PortsOf, *, now: datetime) -> tuple[str, Outcome]:
+    """The model of an experiment, empty where its specification is not valid, and what came of the look."""
+
+    def wanted() -> bool:
+        """Whether it is not being deleted; kopf brings the body up to date while a handler runs."""
+        return "deletionTimestamp" not in body["metadata"]
+
     try:
-        return read_resource(body).serving
+        resource = read_resource(body)
+        ports = ports_of(resource.metadata.name, resource.serving)
+    except BadInput as error:
+        metadata = read_metadata(body)
+        return "", refused(metadata, error, _ports_to_end_with(body, ports_of), now=now)
+    return resource.plan.model, reconcile(resource, ports, now=now, wanted=wanted)
+
+
+def _ports_to_end_with(body: Mapping[str, Any], ports_of: PortsOf) -> Ports:
+    """With the resources that are asked for, where they are valid: an end must be possible whatever stands in it."""
+    name = read_metadata(body).name
+    try:
+        return ports_of(name, read_serving(body))
     except BadInput:
-        return ServingResources()
+        return ports_of(name, ServingResources())
+
+
+def _connection(login: ClusterLogin, *, trust_env: bool) -> kopf.ConnectionInfo:
+    scheme, _, token = login.authorization.partition(" ")
+    return kopf.ConnectionInfo(
+        server=login.server,
+        ca_path=login.ca_file or None,
+        insecure=not login.verify,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=login.certificate_file or None,
+        private_key_path=login.key_file or None,
+        trust_env=trust_env,
+    )
 
 
 def _again(outcome: Outcome, retry: int) -> None:
@@ -99,13 +183,25 @@ def _again(outcome: Outcome, retry: int) -> None:
         raise kopf.TemporaryError(outcome.failed, delay=pause(retry).total_seconds())
 
 
-def _tell(outcome: Outcome, body: kopf.Body, patch: kopf.Patch) -> None:
-    """Write what is new into the resource, and post the events."""
-    patch.status.update(difference(body.get("status") or {}, outcome.status))
-    if outcome.answered:
-        patch.metadata.annotations.update(dict.fromkeys((COMMAND, REASON, BY)))
+def _tell(outcome: Outcome, body: kopf.Body, resources: ExperimentResources) -> None:
+    """Post the events, and write what is new into the resource.
+
+    Raises:
+        kopf.TemporaryError: It cannot be written for now; nothing but the mirror is lost.
+    """
     for notice in outcome.notices:
         kopf.event(body, type=notice.kind, reason=notice.reason, message=notice.message)
+    metadata, changed = read_metadata(body), difference(body.get("status") or {}, outcome.status)
+    try:
+        if changed:
+            resources.report(metadata.name, changed)
+        if outcome.answered:
+            said = {key: value for key, value in metadata.annotations.items() if key in (COMMAND, REASON, BY)}
+            resources.take_off(metadata.name, said)
+    except NotFound:
+        _LOG.info("%s is gone; its status is not written.", metadata.name)
+    except TrimtabError as error:
+        raise kopf.TemporaryError(f"The status cannot be written: {error}", delay=_RETRY_SECONDS) from error
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,15 @@ class RolloutPorts:
                 made = self._made[name] = (serving, self._runtime.of_rollout(name, serving=serving.overrides))
             return made[1]
 
+    def forget(self, name: str) -> None:
+        """Let go of the ports of a rollout.
+
+        Args:
+            name: Its name.
+        """
+        with self._lock:
+            self._made.pop(name, None)
+
 
 def operate(registry: kopf.OperatorRegistry, *, namespace: str, stop: threading.Event, pulse: Pulse) -> None:
     """Look after the resources of a namespace until told to stop.

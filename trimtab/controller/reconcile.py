@@ -6,7 +6,7 @@ between any two lines is caught up with by the next call.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from trimtab.steps.rollout_converge import drain_time, server_name
 
 _STARTING = threading.Lock()  # Two resources of one model are started one after the other, so that the second sees it.
 DELETED = "the ModelExperiment was deleted."
+_NOT_SOONER = ("Waiting", "Suspended", "Deleted", "Invalid")  # Nothing is mended by trying again sooner than usual.
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +81,58 @@ class _Turn:
         return self.metadata.status
 
 
-def reconcile(resource: ModelExperiment, ports: Ports, *, now: datetime) -> Outcome:
+def reconcile(
+    resource: ModelExperiment, ports: Ports, *, now: datetime, wanted: Callable[[], bool] = lambda: True
+) -> Outcome:
     """Take an experiment one decision further.
 
     Args:
         resource: The resource.
         ports: The ports.
         now: Aware time.
+        wanted: Whether the resource is still there, and not being deleted.
 
     Returns:
         What came of it. Errors of Trimtab's are a condition of the status, and a reason to try again.
     """
     turn = _Turn(resource.metadata, ports, now, resource.suspend)
+    return _reconciled(
+        turn,
+        start=lambda: _start(turn, resource.plan, wanted),
+        check=lambda: _check_unchanged(turn, resource.plan),
+    )
+
+
+def refused(metadata: ResourceMetadata, error: BadInput, ports: Ports, *, now: datetime) -> Outcome:
+    """What becomes of a resource whose specification is not valid: nothing, but that a person may end it.
+
+    Args:
+        metadata: The resource's metadata.
+        error: What is wrong with its specification.
+        ports: The ports.
+        now: Aware time.
+    """
+
+    def invalid() -> Outcome:
+        raise _Refused("Invalid", str(error))
+
+    return _reconciled(_Turn(metadata, ports, now), start=invalid, check=invalid)
+
+
+def _reconciled(turn: _Turn, *, start: Callable[[], Outcome], check: Callable[[], object]) -> Outcome:
+    """Start a rollout, or obey, check the specification, and drive it; what is over or was commanded is not checked."""
     answered = False
     try:
         state = _recorded(turn)
         if state is None:
-            return _start(turn, resource.plan)
+            return start()
         _check_owner(turn, state)
         answered = _commanded(turn, state)
-        with ports.rollouts.driving(turn.name):
-            _check_unchanged(turn, state, resource.plan)
+        with turn.ports.rollouts.driving(turn.name):
+            if not state.over and turn.ports.rollouts.next_command(turn.name) is None:
+                check()
             return replace(_driven(turn), answered=answered)
-    except TrimtabError as error:
+    except (TrimtabError, OSError) as error:
         return replace(_stalled(turn, error), answered=answered)
 
 
@@ -119,36 +149,16 @@ def release(metadata: ResourceMetadata, ports: Ports, *, now: datetime) -> Outco
     """
     turn = _Turn(metadata, ports, now)
     try:
-        state = _recorded(turn)
+        with _STARTING:  # a start that is under way is waited for, and none begins afterwards
+            state = _recorded(turn)
         if state is None or not _is_own(metadata, state):
             return Outcome(metadata.status, done=True)
         with ports.rollouts.driving(turn.name):
             if not state.over and ports.rollouts.next_command(turn.name) is None:
                 rollout.ask(turn.name, Command("abort", "kubernetes", DELETED, now), ports)
             return _driven(turn)
-    except TrimtabError as error:
+    except (TrimtabError, OSError) as error:
         return _stalled(turn, error)
-
-
-def refused(body: Mapping[str, Any], error: BadInput, *, now: datetime) -> Outcome:
-    """What becomes of a resource whose specification is not valid.
-
-    Args:
-        body: The resource, as the API gives it.
-        error: What is wrong with it.
-        now: Aware time.
-    """
-    generation, before = int(body.get("metadata", {}).get("generation", 0)), body.get("status") or {}
-    conditions = (
-        Condition("Ready", "False", "Invalid", str(error)),
-        Condition("Progressing", "False", "Invalid", str(error)),
-    )
-    status = {
-        **before,
-        "observedGeneration": generation,
-        "conditions": with_conditions(before, conditions, generation=generation, now=now),
-    }
-    return Outcome(status, _news(before, conditions[0]))
 
 
 def _recorded(turn: _Turn) -> RolloutState | None:
@@ -166,11 +176,13 @@ def _is_own(metadata: ResourceMetadata, state: RolloutState) -> bool:
     return bool(metadata.status.get("controlVersion")) or not state.over or state.created >= metadata.created
 
 
-def _start(turn: _Turn, plan: RolloutPlan) -> Outcome:
+def _start(turn: _Turn, plan: RolloutPlan, wanted: Callable[[], bool]) -> Outcome:
     """Pin the versions. The arms come with the next call: they may take minutes, in which the status is to speak."""
     if turn.suspended:
         raise _Refused("Suspended", "It has not been started, because 'suspend' is true.")
     with _STARTING:
+        if not wanted():
+            raise _Refused("Deleted", "It is being deleted, so it is not started.")
         _await_others(turn, plan.model)
         state = rollout.start(plan, turn.ports)
     turn.notices.append(Notice("Normal", "Started", f"Version {state.treatment} against version {state.control}."))
@@ -198,12 +210,9 @@ def _check_owner(turn: _Turn, state: RolloutState) -> None:
         )
 
 
-def _check_unchanged(turn: _Turn, state: RolloutState, plan: RolloutPlan) -> None:
-    """Nothing is decided by other rules than those of the start, but that a person may end it."""
-    rollouts = turn.ports.rollouts
-    if state.over or rollouts.next_command(turn.name) is not None:
-        return
-    if dump_plan(rollouts.plan(turn.name)) != dump_plan(plan):
+def _check_unchanged(turn: _Turn, plan: RolloutPlan) -> None:
+    """Nothing is decided by other rules than those of the start."""
+    if dump_plan(turn.ports.rollouts.plan(turn.name)) != dump_plan(plan):
         raise _Refused(
             "SpecChanged",
             "The specification is not the one that the experiment was started with; nothing is decided until it is.",
@@ -302,16 +311,17 @@ def _notice(decision: Decision) -> Notice:
     return Notice(kind, words, " ".join((change, *decision.reasons))[:1000])
 
 
-def _stalled(turn: _Turn, error: TrimtabError) -> Outcome:
+def _stalled(turn: _Turn, error: TrimtabError | OSError) -> Outcome:
     """The status says why it does not go on; what was known before stays."""
+    if isinstance(error, OSError):
+        error = Unavailable(f"a file or a connection failed: {error}.", remedy="Check the controller's volume.")
     reason = _reason(error)
-    waits = reason in ("Waiting", "Suspended")
     ready = Condition("Ready", "False", reason, str(error))
     going = Condition("Progressing", "True" if isinstance(error, Unavailable) else "False", reason, str(error))
-    status = {} if turn.status.get("phase") else {"phase": "Waiting" if waits else "Pending"}
-    outcome = _outcome(turn, status, (ready, going))
+    phase = turn.status.get("phase") or ("Waiting" if reason in ("Waiting", "Suspended") else "Pending")
+    outcome = _outcome(turn, {"phase": phase}, (ready, going))
     notices = (*outcome.notices, *_news(turn.status, ready))
-    return replace(outcome, notices=notices, failed="" if waits else str(error))
+    return replace(outcome, notices=notices, failed="" if reason in _NOT_SOONER else str(error))
 
 
 def _reason(error: TrimtabError) -> str:

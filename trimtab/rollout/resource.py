@@ -174,11 +174,30 @@ def read_resource(body: Mapping[str, Any]) -> ModelExperiment:
             f"{body.get('apiVersion')} {body.get('kind')} '{metadata.name}' is no experiment.",
             remedy=f"Write apiVersion: {API_VERSION} and kind: {KIND}.",
         )
-    serving = _serving(spec.pop("serving", None) or {}, where=where)
+    serving = read_serving(body)
+    spec.pop("serving", None)
     suspend = spec.pop("suspend", False)
     if not isinstance(suspend, bool):
         raise BadInput(f"{where} is not valid: 'suspend' is {suspend!r}, not true or false.", remedy=_REMEDY)
     return ModelExperiment(metadata, _plan(metadata.name, spec, where=where), serving, suspend)
+
+
+def read_serving(body: Mapping[str, Any]) -> ServingResources:
+    """What a resource asks for its arms, which may be valid while the rest is not.
+
+    Args:
+        body: The resource, as the API gives it.
+
+    Raises:
+        BadInput: It asks for what there is not.
+    """
+    name, raw = read_metadata(body).name, (body.get("spec") or {}).get("serving") or {}
+    try:
+        return ServingResources.model_validate(snake(raw, ServingResources))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(("serving", *(camel_word(str(part)) for part in problem["loc"])))
+        raise BadInput(f"{KIND} '{name}' is not valid: {place}: {problem['msg']}.", remedy=_REMEDY) from error
 
 
 def write_resource(plan: RolloutPlan, *, namespace: str = "") -> dict[str, Any]:
@@ -220,15 +239,6 @@ def snake(value: Any, model: type[BaseModel]) -> Any:
         BadInput: A field is written in snake case where camel case is asked for.
     """
     return _renamed(value, _schema(model), _schema(model), to_camel=False)
-
-
-def _serving(raw: Any, *, where: str) -> ServingResources:
-    try:
-        return ServingResources.model_validate(snake(raw, ServingResources))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(("serving", *(camel_word(str(part)) for part in problem["loc"])))
-        raise BadInput(f"{where} is not valid: {place}: {problem['msg']}.", remedy=_REMEDY) from error
 
 
 def _plan(name: str, spec: Mapping[str, Any], *, where: str) -> RolloutPlan:

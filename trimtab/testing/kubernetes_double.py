@@ -102,6 +102,8 @@ class KubernetesDouble:
         parts = path.strip("/").split("/")
         if parts[:2] == ["api", "v1"]:  # core objects
             parts = ["apis", "", *parts[1:]]
+        part = "status" if parts[7:] == ["status"] else ""
+        parts = parts[:7] if part else parts
         if len(parts) not in (6, 7) or parts[0] != "apis" or parts[5] not in self.plurals:
             return 404, {}
         namespace, plural, name = parts[4], parts[5], "/".join(parts[6:])
@@ -118,9 +120,9 @@ class KubernetesDouble:
             return 200, {
                 "items": [item for item in items if wanted.items() <= item["metadata"].get("labels", {}).items()]
             }
-        return self._one(verb, (plural, namespace, name), body)
+        return self._one(verb, (plural, namespace, name), body, part)
 
-    def _one(self, verb: str, key: tuple[str, str, str], body: Body) -> Answer:
+    def _one(self, verb: str, key: tuple[str, str, str], body: Body, part: str) -> Answer:
         if verb == "get" and key in self.objects:
             self._look(key)
         found = self.objects.get(key)
@@ -133,10 +135,15 @@ class KubernetesDouble:
             if not self.farewell:
                 self._forget(key)
             return 200, found
-        if self._is_rivalled(key[0], found) or body["metadata"].get("resourceVersion") != str(
-            self.objects[key]["metadata"]["resourceVersion"]
-        ):
+        expected = body.get("metadata", {}).get("resourceVersion")
+        rivalled = self._is_rivalled(key[0], found)
+        version = str(self.objects[key]["metadata"]["resourceVersion"])
+        if (rivalled or expected != version) and not (verb == "patch" and expected is None):
             return _failure(409, "the object has been modified; please apply your changes to the latest version")
+        found = self.objects[key]
+        if verb == "patch":
+            kept = {name: value for name, value in _merged(found, body).items() if (name == "status") == bool(part)}
+            return 200, self.store(key[0], {**found, **kept})
         return 200, self.store(key[0], {**body, "status": found.get("status", {})})
 
     def _create(self, plural: str, namespace: str, body: Body) -> Answer:
@@ -197,7 +204,20 @@ def kubernetes_double(controller: Controller | None = None) -> Iterator[Kubernet
         thread.join()
 
 
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_PATCH = "application/merge-patch+json"
+
+
+def _merged(found: Body, change: Body) -> Body:
+    """What a merge patch (RFC 7396) makes of a document."""
+    result = dict(found)
+    for name, value in change.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            old = result.get(name)
+            result[name] = _merged(old if isinstance(old, dict) else {}, value) if isinstance(value, dict) else value
+    return result
 
 
 def _failure(status: int, message: str, **details: str) -> Answer:
@@ -213,7 +233,10 @@ def _handler(double: KubernetesDouble) -> type[BaseHTTPRequestHandler]:
             url = urlparse(self.path)
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             with double.lock:
-                status, found = double.respond(self.command, url.path, query, body)
+                if self.command == "PATCH" and self.headers["Content-Type"] != _PATCH:
+                    status, found = _failure(415, "the body of the request was in an unknown format")
+                else:
+                    status, found = double.respond(self.command, url.path, query, body)
                 content = json.dumps(found).encode() if found else b"404 page not found\n"
             self.send_response(status)
             self.send_header("Content-Type", "application/json" if found else "text/plain")
@@ -221,7 +244,7 @@ def _handler(double: KubernetesDouble) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - names of the base class
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of the base class
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name of the base class
             """Keep quiet."""

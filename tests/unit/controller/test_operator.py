@@ -15,12 +15,16 @@ import kmock
 import numpy as np
 import pytest
 
+from trimtab.adapters.kubernetes import Objects, connect, log_in
+from trimtab.adapters.kubernetes_experiments import EXPERIMENTS, KubernetesExperiments
 from trimtab.controller.handlers import handlers
 from trimtab.controller.health import Pulse
 from trimtab.controller.metrics import Standings
 from trimtab.controller.operator import operate
 from trimtab.errors import Unavailable
+from trimtab.ports import Ports
 from trimtab.rollout.plan import CONTROL
+from trimtab.rollout.resource import ServingResources
 from trimtab.testing.kubernetes_double import KubernetesDouble
 from trimtab.testing.ports import StepPorts
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
@@ -56,10 +60,18 @@ def ports(tmp_path: Path, bundle: Path) -> StepPorts:
 
 
 class Cluster:
-    """The API server, and a person at it."""
+    """The API server, and a person at it.
 
-    def __init__(self, server: Any) -> None:
+    Attributes:
+        kubeconfig: Leads there, and is not where kubeconfigs usually lie.
+        refusals: HTTP statuses that the next writes of a status are answered with.
+    """
+
+    def __init__(self, server: Any, kubeconfig: Path) -> None:
+        self.kubeconfig = str(kubeconfig)
+        self.refusals: list[int] = []
         self._server = server
+        server[f"{PATH}/checkout/status"] << self._refuse
         server.resources[RESOURCE] = kmock.ResourceInfo(
             namespaced=True,
             kind="ModelExperiment",
@@ -69,6 +81,11 @@ class Cluster:
         )
         for core in ("v1/events", "v1/namespaces", "apiextensions.k8s.io/v1/customresourcedefinitions"):
             server.resources[core] = kmock.ResourceInfo(namespaced=core == "v1/events", verbs={"list", "watch"})
+
+    def _refuse(self, request: Any) -> None:
+        if request.method == kmock.method.PATCH and self.refusals:
+            raise kmock.KubernetesError(status=self.refusals.pop(0), message="not now")
+        raise NotImplementedError  # the double goes on
 
     @property
     def resource(self) -> dict[str, Any]:
@@ -138,16 +155,38 @@ class Cluster:
 @pytest.fixture
 def cluster(kmock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "nowhere"))
     config = KubernetesDouble(url=str(kmock.url).rstrip("/")).kubeconfig(tmp_path / "kubeconfig")
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config))
-    return Cluster(kmock)
+    return Cluster(kmock, config)
+
+
+class OnePorts:
+    """The same ports for every rollout."""
+
+    def __init__(self, ports: StepPorts) -> None:
+        self._ports = ports.as_ports()
+
+    def __call__(self, name: str, serving: ServingResources) -> Ports:
+        """The ports."""
+        return self._ports
+
+    def forget(self, name: str) -> None:
+        """Nothing was kept."""
 
 
 @asynccontextmanager
-async def running(ports: StepPorts, standings: Standings | None = None) -> AsyncIterator[Pulse]:
+async def running(cluster: Cluster, ports: StepPorts, standings: Standings | None = None) -> AsyncIterator[Pulse]:
     """A controller, which is stopped at the end of the block."""
     stop, pulse, standings = threading.Event(), Pulse(), standings or Standings()
-    registry = handlers(lambda name, serving: ports.as_ports(), every_seconds=0.2, standings=standings)
+    config = cluster.kubeconfig
+    objects = Objects(connect(kubeconfig=config), EXPERIMENTS, namespace="default", pause_seconds=0.01)
+    registry = handlers(
+        OnePorts(ports),
+        KubernetesExperiments(objects, namespace="default"),
+        lambda: log_in(kubeconfig=config),
+        every_seconds=0.2,
+        standings=standings,
+    )
     task = asyncio.create_task(asyncio.to_thread(operate, registry, namespace="default", stop=stop, pulse=pulse))
     try:
         yield pulse
@@ -158,7 +197,7 @@ async def running(ports: StepPorts, standings: Standings | None = None) -> Async
 
 @pytest.mark.asyncio
 async def test_from_the_resource_to_the_ramp_and_over_a_restart_to_the_end(cluster: Cluster, ports: StepPorts) -> None:
-    async with running(ports) as pulse:
+    async with running(cluster, ports) as pulse:
         await cluster.create()
         await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
         assert pulse.alive
@@ -168,7 +207,7 @@ async def test_from_the_resource_to_the_ramp_and_over_a_restart_to_the_end(clust
 
     annotations = {"trimtab.dev/command": "promote", "trimtab.dev/by": "ann", "trimtab.dev/reason": "law."}
     await cluster.patch({"metadata": {"annotations": annotations}})  # while nobody looks
-    async with running(ports):
+    async with running(cluster, ports):
         await cluster.until(lambda: cluster.status.get("phase") == "Shipped")
         await cluster.until(lambda: "trimtab.dev/command" not in cluster.resource["metadata"].get("annotations", {}))
         await cluster.until(lambda: cluster.events.count("Ship") == 1)
@@ -179,7 +218,7 @@ async def test_from_the_resource_to_the_ramp_and_over_a_restart_to_the_end(clust
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_deletion_waits_for_the_drained_arm(cluster: Cluster, ports: StepPorts) -> None:
-    async with running(ports):
+    async with running(cluster, ports):
         await cluster.create(timeoutMs=500)
         await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
         await cluster.delete()
@@ -196,7 +235,7 @@ async def test_a_deletion_waits_for_the_drained_arm(cluster: Cluster, ports: Ste
 @pytest.mark.asyncio
 async def test_a_resource_that_cannot_be_read_says_so_and_can_be_deleted(cluster: Cluster, ports: StepPorts) -> None:
     standings = Standings()
-    async with running(ports, standings):
+    async with running(cluster, ports, standings):
         await cluster.create(ramp=[{"weight": 0.5}, {"weight": 0.25}])
         await cluster.until(lambda: bool(cluster.status.get("conditions")))
         ready = next(one for one in cluster.status["conditions"] if one["type"] == "Ready")
@@ -221,8 +260,29 @@ async def test_a_failure_is_told_and_tried_again(
     with contextlib.ExitStack() as mended:
         patched = mended.enter_context(monkeypatch.context())
         patched.setattr(ports.arms, "deploy", broken)
-        async with running(ports):
+        async with running(cluster, ports):
             await cluster.create()
             await cluster.until(lambda: "Unavailable" in cluster.events)
             mended.close()
             await cluster.until(lambda: bool(cluster.status.get("arms")))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("refusals", [[422], [409], [503] * 5], ids=["refused", "conflict", "away"])
+async def test_a_status_that_is_not_taken_ends_no_experiment_s_looks(
+    cluster: Cluster, ports: StepPorts, monkeypatch: pytest.MonkeyPatch, refusals: list[int]
+) -> None:
+    monkeypatch.setattr("trimtab.controller.handlers._RETRY_SECONDS", 0.2)
+    async with running(cluster, ports):
+        await cluster.create()
+        await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
+        cluster.refusals = list(refusals)
+        await cluster.patch({"spec": {"suspend": True}})
+        await cluster.until(lambda: not cluster.refusals)
+        await cluster.patch({"spec": {"suspend": False, "plannedUnits": 5_000}})
+        await cluster.until(lambda: _condition(cluster, "Ready") == "SpecChanged")
+
+
+def _condition(cluster: Cluster, kind: str) -> str:
+    """The reason of a condition."""
+    return next(one["reason"] for one in cluster.status["conditions"] if one["type"] == kind)

@@ -1,5 +1,6 @@
 """A resource from one call to the next over a real store, event log and routes: all that the controller decides."""
 
+import errno
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from trimtab.controller.reconcile import Outcome, pause, reconcile, refused, release
 from trimtab.errors import BadInput, Unavailable
 from trimtab.experiments.assignment import assign
+from trimtab.rollout.audit import AuditEntry
 from trimtab.rollout.plan import CONTROL, TREATMENT
 from trimtab.rollout.resource import read_metadata, read_resource
 from trimtab.steps import rollout
@@ -66,6 +68,13 @@ class Resource:
     def seen(self, *, later: timedelta = timedelta()) -> Outcome:
         """The controller's call, whose outcome the API keeps."""
         return self._kept(reconcile(read_resource(self.body), self.ports.as_ports(), now=datetime.now(UTC) + later))
+
+    def unreadable(self) -> Outcome:
+        """The controller's call where the specification is not valid."""
+        with pytest.raises(BadInput) as caught:
+            read_resource(self.body)
+        metadata = read_metadata(self.body)
+        return self._kept(refused(metadata, caught.value, self.ports.as_ports(), now=datetime.now(UTC)))
 
     def deleted(self, *, later: timedelta = timedelta()) -> Outcome:
         """A call after the resource was deleted."""
@@ -376,13 +385,49 @@ def test_an_invalid_specification_says_what_is_wrong_and_keeps_the_rest(ports: S
     found = Resource(ports)
     found.seen()
     found.body["spec"]["ramp"] = []
-    with pytest.raises(BadInput, match="ramp") as caught:
-        read_resource(found.body)
-    outcome = refused(found.body, caught.value, now=datetime.now(UTC))
-    assert outcome.status["phase"] == "Pending"
-    assert outcome.notices[0].reason == "Invalid"
-    again = refused({**found.body, "status": outcome.status}, caught.value, now=datetime.now(UTC))
-    assert again.notices == ()
+    outcome = found.unreadable()
+    assert not outcome.failed  # only a person can mend it
+    assert found.status["phase"] == "Pending"
+    assert found.condition("Ready") == ("False", "Invalid")
+    assert [notice.reason for notice in outcome.notices] == ["Invalid"]
+    assert found.unreadable().notices == ()
+
+
+def test_an_invalid_specification_can_still_be_aborted(ports: StepPorts) -> None:
+    found = Resource(ports)
+    found.seen()
+    found.seen()
+    found.body["spec"]["ramp"] = []
+    found.ask("abort")
+    assert found.unreadable().answered
+    assert found.status["phase"] == "Aborted"
+    route = ports.routes.get("shop")
+    assert route is not None
+    assert set(route.arms) == {CONTROL}
+
+
+def test_what_is_being_deleted_is_not_started(ports: StepPorts) -> None:
+    """Its finalizer may be gone already: nobody would ever end the rollout, and its model's next one would wait."""
+    found = Resource(ports)
+    outcome = reconcile(read_resource(found.body), ports.as_ports(), now=datetime.now(UTC), wanted=lambda: False)
+    assert not outcome.failed
+    assert ports.rollouts.names() == []
+
+
+def test_a_volume_that_is_full_is_a_condition(ports: StepPorts, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Resource(ports)
+    found.seen()
+
+    def full(name: str, entry: AuditEntry) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ports.rollouts, "record", full)
+        assert "No space left on device" in found.seen().failed
+        assert found.condition("Ready") == ("False", "Unavailable")
+        assert "No space left on device" in found.deleted().failed
+    found.deleted()
+    assert found.status["phase"] == "Aborted"
 
 
 def test_transition_times_change_with_the_condition_alone(ports: StepPorts) -> None:
