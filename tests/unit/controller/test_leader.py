@@ -1,5 +1,7 @@
 """A lease among rivals, the leader that renews it, and the endpoint that says whether a controller lives."""
 
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -13,7 +15,7 @@ from trimtab.adapters.kubernetes import Objects, connect
 from trimtab.adapters.kubernetes_lease import LEASES, KubernetesLease
 from trimtab.controller.health import Pulse, health_endpoint
 from trimtab.controller.leader import await_lead, leading
-from trimtab.errors import Unavailable
+from trimtab.errors import BadInput, Unavailable
 from trimtab.testing.kubernetes_double import KubernetesDouble, kubernetes_double
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -93,13 +95,10 @@ def test_a_write_that_came_between_is_not_lost(cluster: KubernetesDouble, lease_
 class Paper:
     """A lease whose answers are written down."""
 
-    def __init__(self, *answers: bool) -> None:
+    def __init__(self, *answers: bool, seconds: float = 0.3) -> None:
         self._answers = list(answers)
+        self.term = timedelta(seconds=seconds)
         self.gone = False
-
-    @property
-    def term(self) -> timedelta:
-        return timedelta(seconds=0.3)
 
     def claim(self, *, now: datetime) -> bool:
         """The next answer; unreachable after the last one."""
@@ -124,16 +123,88 @@ def test_a_follower_that_is_told_to_stop_does_not_lead() -> None:
 
 @pytest.mark.parametrize("answers", [(False,) * 50, ()], ids=["taken", "unreachable"])
 def test_a_leader_that_cannot_renew_ends(answers: tuple[bool, ...]) -> None:
-    lease, lost = Paper(*answers), threading.Event()
-    with leading(lease, lost=lost.set):
+    lease, lost, abandoned = Paper(*answers), threading.Event(), threading.Event()
+    with leading(lease, lost=lost.set, abandon=abandoned.set):
         assert lost.wait(10)
     assert lease.gone
 
 
+class Hanging(Paper):
+    """A lease whose renewal is not answered until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = threading.Event()
+
+    def claim(self, *, now: datetime) -> bool:
+        """Wait."""
+        self.answer.wait(60)
+        raise Unavailable("the API did not answer.")
+
+
+class Broken(Paper):
+    """A lease that fails in a way that nobody foresaw."""
+
+    def claim(self, *, now: datetime) -> bool:
+        """Fail."""
+        raise BadInput("the account may not update leases.")
+
+
+def test_a_leader_whose_renewal_hangs_ends_all_the_same() -> None:
+    lease, lost, abandoned = Hanging(), threading.Event(), threading.Event()
+    with leading(lease, lost=lost.set, abandon=abandoned.set):
+        assert lost.wait(10)
+        assert not lease.answer.is_set()
+        lease.answer.set()
+
+
+def test_a_leader_that_may_not_renew_any_more_ends() -> None:
+    lost = threading.Event()
+    with leading(Broken(), lost=lost.set, abandon=lambda: None):
+        assert lost.wait(10)
+
+
+def test_a_leader_that_is_still_at_work_when_its_term_is_over_is_ended_after_it_was_told() -> None:
+    told: list[str] = []
+    abandoned = threading.Event()
+
+    def abandon() -> None:
+        told.append("abandoned")
+        abandoned.set()
+
+    with leading(Paper(), lost=lambda: told.append("lost"), abandon=abandon):
+        assert abandoned.wait(10)
+    assert told == ["lost", "abandoned"]
+
+
+@pytest.mark.slow
+def test_a_process_that_lost_the_lease_acts_no_more() -> None:
+    """The work of its handlers, threads that nothing can interrupt, ends with it."""
+    program = """
+import threading, time
+from datetime import timedelta
+from trimtab.controller.leader import leading
+from trimtab.errors import BadInput, Unavailable
+
+class Away:
+    term = timedelta(seconds=1)
+    def claim(self, *, now):
+        raise Unavailable("away.")
+    def let_go(self):
+        pass
+
+with leading(Away(), lost=lambda: print("lost", flush=True)):
+    time.sleep(60)
+    print("acted", flush=True)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "lost\n")
+
+
 def test_a_leader_that_renews_goes_on() -> None:
     lost = threading.Event()
-    with leading(Paper(*[True] * 100), lost=lost.set):
-        assert not lost.wait(0.6)
+    with leading(Paper(*[True] * 100, seconds=1.5), lost=lost.set, abandon=lambda: None):
+        assert not lost.wait(1.3)
 
 
 def test_a_follower_and_a_leader_live_and_a_loop_that_hangs_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
