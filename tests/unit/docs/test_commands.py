@@ -1,0 +1,50 @@
+"""Every command line of a guide is one that `trimtab` understands, and every file that it names beside it is there."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from trimtab.cli.app import commands
+
+ROOT = Path(__file__).parents[3]
+GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").glob("*/README.md")])
+_ENDS = ("|", "&&", ";", ">", "...")  # where what the shell makes of a line begins, or what the guide leaves out
+
+
+def _lines(guide: Path, command: str) -> Iterator[list[str]]:
+    """The words after a command, line by line."""
+    for block in re.findall(r"```\w*\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith(f"{command} "):
+                words = shlex.split(line, comments=True)[1:]
+                yield words[: next((at for at, word in enumerate(words) if word in _ENDS), None)]
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: str(guide.relative_to(ROOT)))
+def test_every_command_is_understood(guide: Path) -> None:
+    for line in _lines(guide, "trimtab"):
+        command, words = typer.main.get_command(commands()), line
+        while hasattr(command, "commands"):
+            assert words, line
+            assert words[0] in command.commands, line
+            command, words = command.commands[words[0]], words[1:]
+        parsed: Any = command.make_context("trimtab", words)  # an unknown option or a missing one raises
+        assert parsed.params, line
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: str(guide.relative_to(ROOT)))
+def test_charts_and_scripts_of_a_command_are_there(guide: Path) -> None:
+    named = {word for command in ("helm", "sh") for line in _lines(guide, command) for word in line}
+    for word in named:
+        if word.startswith(("charts/", "images/")):
+            assert (ROOT / word).exists(), word
+
+
+def test_commands_are_found_in_the_guides_that_are_full_of_them() -> None:
+    for name, least in (("install", 2), ("pipelines", 5), ("controller", 2)):
+        assert len(list(_lines(ROOT / "docs" / f"{name}.md", "trimtab"))) >= least
