@@ -13,9 +13,16 @@ from typing import Any
 
 import yaml
 
+from trimtab.rollout.plan import RolloutPlan
+
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w.-]+):(\s|$)")
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _DEFINITIONS = "schema.yaml"
+# What a `$ref` may name beside the chart's own shapes: models of the code, and what each is filled in with before it is
+# validated, so that nobody need write it.
+_MODELS = {"RolloutPlan": RolloutPlan}
+_FILLED_IN = {"ExperimentSpec": {"name"}}
+_PROSE = ("title", "description")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,30 @@ def _property(value: Value) -> dict[str, Any]:
     return {**own, "type": _JSON_TYPES[type(value.default)], **value.schema}
 
 
+def model_definitions(name: str) -> dict[str, Any]:
+    """A model of the code as definitions, so that Helm refuses what the code would.
+
+    Args:
+        name: Its name.
+    """
+    whole = _MODELS[name].model_json_schema(ref_template="#/definitions/{model}")
+    found = {**whole.pop("$defs", {}), name: whole}
+    for inner, filled in _FILLED_IN.items():
+        if inner in found:
+            found[inner]["required"] = [one for one in found[inner].get("required", []) if one not in filled]
+    return {inner: _plain(definition) for inner, definition in found.items()}
+
+
+def _plain(schema: Any) -> Any:
+    """A schema without what a message of Helm's does not need."""
+    if isinstance(schema, list):
+        return [_plain(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: inner for key, inner in schema.items() if not (key in _PROSE and isinstance(inner, str))}
+    return {key: _plain(inner) for key, inner in kept.items() if key != "default"}
+
+
 def readme(metadata: dict[str, Any], introduction: str, documented: list[Value]) -> str:
     """The chart's README.
 
@@ -154,6 +185,9 @@ def written(chart: Path) -> dict[Path, str]:
     documented = values((chart / "values.yaml").read_text(encoding="utf-8"))
     shapes = chart / _DEFINITIONS
     definitions = yaml.safe_load(shapes.read_text(encoding="utf-8")) if shapes.is_file() else {}
+    for name in _MODELS:
+        if f'"#/definitions/{name}"' in json.dumps(definitions):
+            definitions |= model_definitions(name)
     metadata = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
     introduction = (chart / "INTRODUCTION.md").read_text(encoding="utf-8")
     return {

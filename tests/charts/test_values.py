@@ -1,13 +1,16 @@
 """A bad value fails at `helm install`, and the message names it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from helm_python.chart import Chart
 from helm_python.errors import HelmError
 
-from tests.charts.rendering import DEFINITIONS, TRIMTAB, render
+from tests.charts.rendering import DEFINITIONS, TRIMTAB, find, render, shape
+from trimtab.rollout.plan import load_plan
 
 
 def _closed(schema: Any, path: str = "") -> Iterator[str]:
@@ -17,6 +20,10 @@ def _closed(schema: Any, path: str = "") -> Iterator[str]:
             yield path
         for key, inner in schema.items():
             yield from _closed(inner, f"{path}/{key}")
+
+
+ROOT = Path(__file__).parents[2]
+PLAN = shape("rollout")["rollouts"]["network-against-logistic"]["plan"]
 
 
 @pytest.mark.parametrize("chart", [TRIMTAB, DEFINITIONS])
@@ -51,6 +58,10 @@ def test_the_schema_is_closed_everywhere(chart: Any) -> None:
         ({"materializations": {"hourly": {"cron": "0 10 * * * *", "spec": "s"}}}, "/materializations/hourly/cron"),
         ({"accelerators": {"pools": {"cpu": {"accelerator": "none", "tolerations": [{"operator": "Exists"}]}}}},
          "/accelerators/pools/cpu/tolerations/0"),
+        ({"rollouts": {"v4": {"plan": {**PLAN, "planned_unit": 5}}}}, "'planned_unit'"),
+        ({"rollouts": {"v4": {"plan": {**PLAN, "ramp": [{"weight": 1.5}]}}}}, "/rollouts/v4/plan/ramp/0/weight"),
+        ({"rollouts": {"v4": {"plan": {**PLAN, "experiment": {"metrics": {"a": {"kind": "share"}}}}}}},
+         "/rollouts/v4/plan/experiment/metrics/a/kind"),
         ({"scorings": {"weekly": {"cron": "0 5 * * 1", "data": "d", "model": "shop", "out": "o"}}},
          "/scorings/weekly/model"),
         ({"accelerators": {"pools": {"tpu": {"accelerator": "tpu"}}}}, "/accelerators/pools/tpu/accelerator"),
@@ -71,6 +82,13 @@ def test_the_schema_names_the_value(values: dict[str, Any], named: str) -> None:
     assert named in str(caught.value)
 
 
+@pytest.mark.parametrize("plan", sorted((ROOT / "examples" / "rollout").glob("*.yaml")), ids=lambda plan: plan.stem)
+def test_a_plan_that_the_command_line_takes_is_a_value(plan: Path) -> None:
+    load_plan(str(plan))
+    values = {"router": {"routesFrom": "home"}, "rollouts": {"v4": {"plan": yaml.safe_load(plan.read_text())}}}
+    assert [one for one in find(render(values), "Job") if "-rollout-v4-" in one["metadata"]["name"]]
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -83,7 +101,7 @@ def test_the_schema_names_the_value(values: dict[str, Any], named: str) -> None:
          "gateway.httpRoute.enabled and gateway.ingress.enabled"),
         ({"controller": {"replicas": 2, "leaderElection": {"enabled": False}}},
          "controller.leaderElection.enabled is false"),
-        ({"rollouts": {"v4": {"plan": {"name": "v4"}}}}, "router.routesFrom"),
+        ({"rollouts": {"v4": {"plan": PLAN}}}, "router.routesFrom"),
         ({"accelerators": {"hugepages": {"enabled": True}}}, "accelerators.hugepages.namespace"),
         ({"accelerators": {"hugepages": {"enabled": True, "namespace": "shop"}}}, "accelerators.hugepages.namespace"),
         ({"monitors": {"daily": {"cron": "0 0 * * *", "data": "d", "spec": "s", "snapshot": "x", "pool": "tpu"}}},
