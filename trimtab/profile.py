@@ -150,6 +150,23 @@ class ConfigMapRoutes(_Strict):
     name: str = "trimtab-routes"
 
 
+class Features(_Strict):
+    """How histories come into the online store.
+
+    Attributes:
+        batch_engine: Feast's settings of the engine that materialises, as `feature_store.yaml` has them, with `type`;
+            Trimtab's own where absent.
+    """
+
+    batch_engine: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _typed(self) -> Self:
+        if self.batch_engine is not None and not isinstance(self.batch_engine.get("type"), str):
+            raise ValueError("batch_engine has no type")
+        return self
+
+
 class Profile(_Strict):
     """One place to run in.
 
@@ -161,6 +178,7 @@ class Profile(_Strict):
         study_storage: Optuna study: `journal://PATH` or an SQLAlchemy URL.
         feature_registry: Feast registry: a file path or an SQLAlchemy URL.
         online_store: Feast online store: `sqlite:///PATH` or `redis://HOST:PORT`.
+        features: How histories come into the online store.
         events: Folder URI of the event log.
         pipelines: Where pipelines run.
         deployer: Where arms are served.
@@ -175,6 +193,7 @@ class Profile(_Strict):
     study_storage: str
     feature_registry: str
     online_store: str
+    features: Features = Features()
     events: str
     pipelines: Annotated[LocalPipelines | KubeflowPipelines, Field(discriminator="kind")]
     deployer: Annotated[ProcessDeployer | KserveDeployer, Field(discriminator="kind")]
@@ -221,6 +240,8 @@ def load_profile(name_or_path: str = "local") -> Profile:
 def _fill(value: Any, home: str, path: Path) -> Any:
     if isinstance(value, dict):
         return {key: _fill(item, home, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, home, path) for item in value]
     if not isinstance(value, str):
         return value
 

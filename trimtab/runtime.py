@@ -80,6 +80,7 @@ class Runtime:
             self.home / "features",
             registry=self.profile.feature_registry,
             online_store=self.profile.online_store,
+            batch_engine=self.profile.features.batch_engine,
         )
 
     @cached_property

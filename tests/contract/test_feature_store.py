@@ -5,12 +5,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trimtab.adapters.feast import FeastFeatureStore
-from trimtab.testing.feature_store import FeatureStoreContract
+from trimtab.errors import BadInput
+from trimtab.ports import FeatureStore
+from trimtab.sessions.inputs import PRIOR_SESSIONS
+from trimtab.sessions.spec import DatasetSpec
+from trimtab.testing.feature_store import START, FeatureStoreContract, visits, visits_spec
 
 
 class TestSqlite(FeatureStoreContract):
@@ -19,6 +25,63 @@ class TestSqlite(FeatureStoreContract):
         return FeastFeatureStore(
             tmp_path, registry=str(tmp_path / "registry.db"), online_store=f"sqlite:///{tmp_path}/online.db"
         )
+
+
+class AddingEngine(FeatureStoreContract):
+    """Feast's own engines write through the packed store as any other: they add, and clear nothing."""
+
+    type = ""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> FeastFeatureStore:
+        online = f"sqlite:///{tmp_path}/online.db"
+        return FeastFeatureStore(
+            tmp_path, registry=str(tmp_path / "registry.db"), online_store=online, batch_engine={"type": self.type}
+        )
+
+    def test_another_snapshot_takes_the_place_of_the_first(self, prepared: FeatureStore, spec: DatasetSpec) -> None:
+        prepared.materialize(spec)
+        units = [f"user-{number}" for number in range(60)]
+        first = prepared.online(units, spec)[PRIOR_SESSIONS].tolist()
+        older = visits(np.random.default_rng(12), rows=50, users=5, start=START - timedelta(days=90))
+        prepared.prepare("fedcba9876543210", older, spec)
+        prepared.materialize(spec)
+        assert prepared.online(units, spec)[PRIOR_SESSIONS].tolist() == first
+
+
+class TestLocalEngine(AddingEngine):
+    type = "local"
+
+
+@pytest.mark.slow
+class TestRayEngine(AddingEngine):
+    type = "ray.engine"
+
+    @pytest.fixture(autouse=True)
+    def _ray(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("ray", reason="Ray is not installed")
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        ({"type": "local", "executors": 3}, "'local' cannot be used: .*executors"),
+        ({"type": "nonsense"}, "'nonsense' cannot be used: Feast has none of that name"),
+        ({"type": "absent.module.QuickEngine"}, "No module named 'absent'"),
+    ],
+)
+def test_an_engine_that_feast_cannot_load_is_named(*, engine: dict[str, object], says: str, tmp_path: Path) -> None:
+    store = FeastFeatureStore(
+        tmp_path,
+        registry=str(tmp_path / "registry.db"),
+        online_store=f"sqlite:///{tmp_path}/online.db",
+        batch_engine=engine,
+    )
+    with pytest.raises(BadInput, match=says):
+        store.prepare("0123456789abcdef", visits(np.random.default_rng(1), rows=20), visits_spec())
+    with pytest.raises(BadInput, match=says):
+        store.materialize(visits_spec())
 
 
 @pytest.fixture(scope="module")

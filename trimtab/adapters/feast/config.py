@@ -1,12 +1,14 @@
 """Feast's configuration from the URIs of a profile, and a registry file that a crash cannot cut short."""
 
 import os
+from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from feast import RepoConfig
+from feast.errors import FeastError
 from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
@@ -29,7 +31,9 @@ class AtomicFileRegistryStore(FileRegistryStore):
         beside._filepath.replace(target)
 
 
-def repo_config(project: str, folder: Path, *, registry: str, online_store: str) -> RepoConfig:
+def repo_config(
+    project: str, folder: Path, *, registry: str, online_store: str, batch_engine: Mapping[str, Any] | None = None
+) -> RepoConfig:
     """Feast's configuration of one project.
 
     Args:
@@ -37,6 +41,7 @@ def repo_config(project: str, folder: Path, *, registry: str, online_store: str)
         folder: Folder that relative paths are under.
         registry: A file path, an object store URI, or an SQLAlchemy URL.
         online_store: `sqlite:///PATH`, `redis://HOST:PORT/DB`, `rediss://...` or `unix://PATH`.
+        batch_engine: Feast's settings of the engine that materialises; the Arrow engine where absent.
 
     Raises:
         BadInput: The online store is neither SQLite nor Redis.
@@ -47,10 +52,27 @@ def repo_config(project: str, folder: Path, *, registry: str, online_store: str)
         registry=_registry(registry),
         online_store=_online_store(online_store),
         offline_store={"type": f"{_PACKAGE}.offline.HistoryOfflineStore"},
-        batch_engine={"type": f"{_PACKAGE}.engine.ArrowComputeEngine"},
+        batch_engine=dict(batch_engine or {"type": f"{_PACKAGE}.engine.ArrowComputeEngine"}),
         entity_key_serialization_version=3,
         repo_path=folder,
     )
+
+
+def check_engine(config: RepoConfig) -> None:
+    """Load the batch engine's settings, which Feast does when it first materialises, in words of its own.
+
+    Raises:
+        BadInput: Feast has no such engine, its package is not installed, or a setting is none of its.
+    """
+    try:
+        _ = config.batch_engine
+    except (FeastError, AssertionError, ValueError) as error:
+        named = config.batch_engine_config["type"]
+        reason = "; ".join(str(error.__cause__ or error).split("\n")[:3]) or "Feast has none of that name"
+        raise BadInput(
+            f"the batch engine '{named}' cannot be used: {reason}.",
+            remedy="Give the profile's features.batch_engine as Feast documents it, and install the engine's package.",
+        ) from error
 
 
 def _registry(uri: str) -> dict[str, Any]:

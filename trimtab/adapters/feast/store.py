@@ -29,7 +29,7 @@ from feature_repo.definitions import (
     model_service,
     service_name,
 )
-from trimtab.adapters.feast.config import repo_config
+from trimtab.adapters.feast.config import check_engine, repo_config
 from trimtab.adapters.feast.engine import BEGINNING
 from trimtab.errors import BadInput, NotFound
 from trimtab.sessions.history import (
@@ -73,13 +73,23 @@ class FeastFeatureStore:
         folder: Where the offline history lies.
         registry: Feast registry: a file path, an object store URI, or an SQLAlchemy URL.
         online_store: `sqlite:///PATH` or `redis://HOST:PORT`.
+        batch_engine: Feast's settings of the engine that materialises; the Arrow engine where absent.
         now: The clock.
     """
 
-    def __init__(self, folder: Path, *, registry: str, online_store: str, now: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        registry: str,
+        online_store: str,
+        batch_engine: Mapping[str, Any] | None = None,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
         self._folder = folder
         self._registry = registry
         self._online_store = online_store
+        self._batch_engine = batch_engine
         self._now = now
         self._stores: dict[str, FeatureStore] = {}
         self._services: dict[tuple[str, int | None], FeatureService] = {}
@@ -126,11 +136,14 @@ class FeastFeatureStore:
         """Make the online store hold each unit's latest state, and nothing older; returns the number of units.
 
         A view's content is swapped at once: whoever reads meanwhile, or after a crash, sees the old content whole.
-        States that were pushed and are newer than the snapshot stay.
+        States that were pushed and are newer than the snapshot stay. Another batch engine than the Arrow engine only
+        adds: what is newer than the snapshot stays too, and units that are not in it.
 
         Raises:
+            BadInput: The batch engine cannot be used.
             NotFound: No snapshot of the spec was prepared.
         """
+        check_engine(self._feast(spec).config)
         path = self._history_path(spec)
         known = pq.read_table(path, columns=[str(spec.unit), KNOWN_AT])
         until = max(pa.compute.max(known.column(KNOWN_AT)).as_py() or BEGINNING, BEGINNING)
@@ -215,11 +228,18 @@ class FeastFeatureStore:
     def _feast(self, spec: DatasetSpec) -> FeatureStore:
         """The Feast store of a spec, made once."""
         if spec.name not in self._stores:
-            config = repo_config(spec.name, self._folder, registry=self._registry, online_store=self._online_store)
+            config = repo_config(
+                spec.name,
+                self._folder,
+                registry=self._registry,
+                online_store=self._online_store,
+                batch_engine=self._batch_engine,
+            )
             self._stores[spec.name] = FeatureStore(config=config)
         return self._stores[spec.name]
 
     def _apply(self, spec: DatasetSpec, objects: list[Any]) -> None:
+        check_engine(self._feast(spec).config)
         with warnings.catch_warnings():
             # Feast calls every on-demand view experimental; this one is a subtraction.
             warnings.filterwarnings("ignore", "On demand feature view", RuntimeWarning)
