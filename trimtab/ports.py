@@ -424,8 +424,11 @@ class Deployer(Protocol):
         """Start a server for the version; returns once it is ready. Raises Unavailable."""
         ...
 
-    def remove(self, arm: str) -> None:
-        """Stop the arm's server; nothing happens where there is none."""
+    def remove(self, arm: str, *, model: str, rollout: str = "") -> None:
+        """Stop the server of a model's arm; nothing happens where there is none.
+
+        `rollout` names the rollout that the arm belongs to, where that is another than the deployer's own.
+        """
         ...
 
 

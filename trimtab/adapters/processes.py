@@ -103,8 +103,15 @@ class ProcessArmDeployer:
                 self._replaced.setdefault(arm, []).append((time.monotonic(), earlier.server))
         return served.endpoint(arm)
 
-    def remove(self, arm: str) -> None:
-        """Stop the arm's servers; nothing happens where there is none."""
+    def remove(self, arm: str, *, model: str = "", rollout: str = "") -> None:
+        """Stop the arm's servers; nothing happens where there is none.
+
+        Args:
+            arm: The arm; one name is for one arm here, whatever its model and its rollout.
+            model: Its model.
+            rollout: Its rollout.
+        """
+        del model, rollout
         self._stop_replaced(arm)
         with self._lock:
             served = self._servers.pop(arm, None)

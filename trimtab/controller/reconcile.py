@@ -300,7 +300,7 @@ def _gone(turn: _Turn, plan: RolloutPlan) -> Outcome:
     if turn.now < since + drain_time(plan):
         return _outcome(turn, {"superseded": timestamp(since)}, ready)
     for arm in (CONTROL, TREATMENT):
-        turn.ports.deployer.remove(server_name(plan, arm))
+        turn.ports.deployer.remove(server_name(plan, arm), model=plan.model)
     return _outcome(turn, {"superseded": timestamp(since), "arms": [], "drained": True}, ready, done=True)
 
 

@@ -255,8 +255,8 @@ def _deployed(ports: Ports, versions: tuple[ModelVersion, ModelVersion]) -> Iter
             ]
         yield {arm: start.result() for arm, start in zip(ARMS, starting, strict=True)}
     finally:
-        for arm in ARMS:
-            ports.deployer.remove(arm)
+        for arm, version in zip(ARMS, versions, strict=True):
+            ports.deployer.remove(arm, model=version.name)
 
 
 def _ask(

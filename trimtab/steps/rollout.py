@@ -207,7 +207,7 @@ def _remove_earlier(plan: RolloutPlan, state: RolloutState, ports: Ports) -> Non
         other = ports.rollouts.plan(name)
         if other.model == plan.model and ports.rollouts.state(name).created < state.created:
             for arm in (CONTROL, TREATMENT):
-                ports.deployer.remove(server_name(other, arm))
+                ports.deployer.remove(server_name(other, arm), model=other.model, rollout=other.name)
 
 
 def _answered(name: str, ports: Ports) -> Command | None:

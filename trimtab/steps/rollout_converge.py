@@ -59,7 +59,7 @@ def converge(
     over = state.over and now >= state.since + drain_time(plan)
     if over:
         for arm in {CONTROL, TREATMENT} - set(endpoints):
-            ports.deployer.remove(server_name(plan, arm))
+            ports.deployer.remove(server_name(plan, arm), model=plan.model)
     return Converged(endpoints, over)
 
 

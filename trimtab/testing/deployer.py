@@ -47,9 +47,9 @@ class DeployerContract:
     def test_removes_an_arm_and_only_that(self, deployer: Deployer, model: ModelVersion) -> None:
         """Removing twice, or what never was, is no error."""
         endpoint = deployer.deploy(model, arm="control")
-        deployer.remove("control")
-        deployer.remove("control")
-        deployer.remove("never")
+        deployer.remove("control", model=model.name)
+        deployer.remove("control", model=model.name)
+        deployer.remove("never", model=model.name)
         assert _is_silent(endpoint)
 
     def test_says_why_a_server_did_not_start(self, deployer: Deployer, broken: ModelVersion) -> None:

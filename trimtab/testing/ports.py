@@ -90,8 +90,9 @@ class InProcessArms:
         self._arms[arm] = (model, ConversionModel.load(Path(model.uri)))
         return Endpoint(arm, f"{_SCHEME}{arm}", model.name, model.version)
 
-    def remove(self, arm: str) -> None:
+    def remove(self, arm: str, *, model: str = "", rollout: str = "") -> None:
         """Forget the arm."""
+        del model, rollout
         self._arms.pop(arm, None)
 
     def predict(self, endpoint: Endpoint, instances: pd.DataFrame) -> pd.DataFrame:

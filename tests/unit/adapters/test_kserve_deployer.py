@@ -134,18 +134,15 @@ def test_a_server_that_may_recover_is_given_its_time(
 
 def test_another_process_can_go_on(cluster: KubernetesDouble, node: PaperNode, tmp_path: Path) -> None:
     deployer(cluster, tmp_path).deploy(version(3), arm="control")
-    deployer(cluster, tmp_path).remove("control")
+    deployer(cluster, tmp_path).remove("control", model="shop")
     assert cluster.objects == {}
     assert node.running == {}
 
 
 def test_an_arm_of_another_model_is_left_alone(cluster: KubernetesDouble, tmp_path: Path) -> None:
-    shop = deployer(cluster, tmp_path)
-    shop.deploy(version(3), arm="control")
+    deployer(cluster, tmp_path).deploy(version(3), arm="control")
     deployer(cluster, tmp_path).deploy(version(1, name="cart"), arm="control")
-    with pytest.raises(BadInput, match="served for several models: cart, shop"):
-        deployer(cluster, tmp_path).remove("control")
-    shop.remove("control")
+    deployer(cluster, tmp_path).remove("control", model="shop")
     assert ("inferenceservices", "default", "cart-control") in cluster.objects
     assert KEY not in cluster.objects
 
@@ -155,10 +152,13 @@ def test_a_rollout_keeps_its_services(cluster: KubernetesDouble, tmp_path: Path)
     spring.deploy(version(3), arm="control")
     with pytest.raises(BadInput, match="belongs to rollout 'spring'"):
         deployer(cluster, tmp_path).deploy(version(4), arm="control")
-    deployer(cluster, tmp_path, rollout="autumn").remove("control")
-    deployer(cluster, tmp_path).remove("control")
+    deployer(cluster, tmp_path, rollout="autumn").remove("control", model="shop")
+    deployer(cluster, tmp_path).remove("control", model="shop")
     assert KEY in cluster.objects
-    spring.remove("control")
+    spring.remove("control", model="shop")
+    assert KEY not in cluster.objects
+    spring.deploy(version(3), arm="control")
+    deployer(cluster, tmp_path, rollout="autumn").remove("control", model="shop", rollout="spring")
     assert KEY not in cluster.objects
 
 
@@ -167,7 +167,7 @@ def test_others_services_are_not_touched(cluster: KubernetesDouble, tmp_path: Pa
     ours = deployer(cluster, tmp_path)
     with pytest.raises(BadInput, match="not this installation's"):
         ours.deploy(version(4), arm="control")
-    ours.remove("control")
+    ours.remove("control", model="shop")
     assert KEY in cluster.objects
 
 
@@ -182,7 +182,7 @@ def test_a_service_that_is_being_deleted_is_made_anew(cluster: KubernetesDouble,
     arms.deploy(version(3), arm="control")
     uid = cluster.objects[KEY]["metadata"]["uid"]
     cluster.farewell = 3
-    arms.remove("control")  # returns once it is gone
+    arms.remove("control", model="shop")  # returns once it is gone
     assert KEY not in cluster.objects
     arms.deploy(version(3), arm="control")
     cluster.farewell = 3

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -82,6 +83,8 @@ def body() -> dict[str, Any]:
             "plannedUnits": 4_000,
             "windowHours": 1,
             "ramp": [{"weight": 0.5}],
+            "leadSeconds": 0,
+            "timeoutMs": 1,
             "experiment": {"metrics": {"conversion": {"kind": "binary", "column": "conversion"}}},
         },
     }
@@ -158,6 +161,36 @@ def test_a_version_that_does_not_start_says_why_and_meets_nobody(
     assert "the bundle has no weights" in seen(body, ports).failed
     assert ports.routes.get("shop") is None
     assert services(cluster) == {"checkout-control"}
+
+
+def test_an_experiment_that_is_over_removes_the_services_of_those_before(
+    body: dict[str, Any],
+    ports: Ports,
+    cluster: KubernetesDouble,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where their resources are gone, so that nobody else would."""
+    monkeypatch.setattr("trimtab.steps.rollout_converge._HEARING", timedelta())
+    seen(body, ports)
+    seen(body, ports)
+    for _ in range(2):
+        gone = release(read_metadata(body), ports, now=datetime.now(UTC))
+        time.sleep(0.01)
+    assert gone.done
+    assert services(cluster) == {"checkout-control"}  # it answers everyone
+
+    later = cast(Ports, ClusterPorts(tmp_path, cluster, rollout="second"))
+    body["metadata"] = {**body["metadata"], "name": "second"}
+    body["status"] = {}
+    for _ in range(2):
+        seen(body, later)
+    assert services(cluster) == {"checkout-control", "second-control", "second-treatment"}
+    for _ in range(2):
+        gone = release(read_metadata(body), later, now=datetime.now(UTC))
+        time.sleep(0.01)
+    assert gone.done
+    assert services(cluster) == {"second-control"}
 
 
 def _profile(folder: Path, cluster: KubernetesDouble) -> Path:

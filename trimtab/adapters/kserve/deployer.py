@@ -34,7 +34,6 @@ class KserveArmDeployer:
         self._settings = settings
         self._rollout = rollout
         self._services = Services(settings, api=api, poll_seconds=poll_seconds)
-        self._models: dict[str, str] = {}
 
     def deploy(self, model: ModelVersion, *, arm: str) -> Endpoint:
         """Serve the version; returns once all of the arm's pods are of it and ready.
@@ -50,7 +49,6 @@ class KserveArmDeployer:
         before = self._services.get(name)
         if before:
             self._check_rollout(before)
-        self._models[arm] = model.name
         self._services.write(name, lambda _: wanted)
         what = f"version {model.version} of model '{model.name}' for arm '{arm}'"
         try:
@@ -64,25 +62,19 @@ class KserveArmDeployer:
             raise Unavailable(f"KServe names no address of service '{name}'.")
         return Endpoint(arm=arm, url=url, model=model.name, version=model.version)
 
-    def remove(self, arm: str) -> None:
+    def remove(self, arm: str, *, model: str, rollout: str = "") -> None:
         """Delete the arm's service and wait until its pods are gone; nothing happens where there is none.
 
-        Raises:
-            BadInput: Another process deployed arms of this name for several models, and it is unclear whose is meant.
+        A service of another installation or rollout is left alone.
+
+        Args:
+            arm: The arm.
+            model: Its model.
+            rollout: Its rollout, where that is another than the deployer's own.
         """
-        found = self._services.select(arm=arm, rollout=self._rollout)
-        found = [service for service in found if _rollout_of(service) == manifests.label_value(self._rollout)]
-        models = {service["metadata"]["labels"][manifests.MODEL] for service in found}
-        own = self._models.get(arm)
-        if own is None and len(models) > 1:
-            raise BadInput(
-                f"arm '{arm}' is served for several models: {', '.join(sorted(models))}.",
-                remedy="Give each rollout a deployer of its own, by its name.",
-            )
-        for service in found:
-            if own is None or service["metadata"]["labels"][manifests.MODEL] == manifests.label_value(own):
-                self._services.remove(service["metadata"]["name"])
-        self._models.pop(arm, None)
+        service = self._services.own(manifests.service_name(model, arm))
+        if service and _rollout_of(service) == manifests.label_value(rollout or self._rollout):
+            self._services.remove(service["metadata"]["name"])
 
     def _check_rollout(self, service: dict[str, Any]) -> None:
         owner = _rollout_of(service)

@@ -60,9 +60,10 @@ class Services:
             self._claim(found)
         return found
 
-    def select(self, *, arm: str, rollout: str) -> list[Body]:
-        """All services of this installation for an arm."""
-        return self._services.select(manifests.owner_labels(self._settings, arm=arm, rollout=rollout))
+    def own(self, name: str) -> Body | None:
+        """One service of this installation; None where there is none, or the name is taken by somebody else's."""
+        found = self._services.get(name)
+        return found if found and self._is_own(found) else None
 
     def write(self, name: str, change: Callable[[Body | None], Body]) -> Body:
         """Write what `change` makes of a service, keeping labels and annotations that others gave it.
@@ -144,9 +145,13 @@ class Services:
         name = status.workload_of(service, aim)
         return self._workloads.get(name) if name else None
 
+    def _is_own(self, service: Body) -> bool:
+        labels = service["metadata"].get("labels", {})
+        return manifests.owner_labels(self._settings).items() <= labels.items()
+
     def _claim(self, service: Body) -> None:
-        name, labels = service["metadata"]["name"], service["metadata"].get("labels", {})
-        if any(labels.get(key) != value for key, value in manifests.owner_labels(self._settings).items()):
+        name = service["metadata"]["name"]
+        if not self._is_own(service):
             raise BadInput(
                 f"service '{name}' in namespace '{self._settings.namespace}' is not this installation's.",
                 remedy="Choose another namespace or instance in the profile, or delete it.",
