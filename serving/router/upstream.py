@@ -16,6 +16,7 @@ from trimtab.errors import BadInput
 
 Failure = Literal["timeout", "unreachable", "error", "open_circuit"]
 MAX_IDLE = 256  # connections kept per server; more are closed once their request is done
+LONGEST_USE_SECONDS = 60.0  # of a connection: behind a Service it keeps to one pod, and pods that are added get none
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 # Of one connection only (RFC 9110, section 7.6.1), or written anew.
 _NOT_PASSED = frozenset(
@@ -122,7 +123,7 @@ class Upstream:
 
     def release(self, connection: "_Connection") -> None:
         """Take a connection back whose answer is complete."""
-        if self._closed or len(self._idle) >= MAX_IDLE:
+        if self._closed or connection.worn or len(self._idle) >= MAX_IDLE:
             connection.abort()
         else:
             self._idle.append(connection)
@@ -152,7 +153,13 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Answer] | None = None
         self._heard = False
         self._reset()
+        self._opened = loop.time()
         self.open = True
+
+    @property
+    def worn(self) -> bool:
+        """Whether it was used for long enough."""
+        return self._loop.time() - self._opened > LONGEST_USE_SECONDS
 
     async def exchange(self, request: bytes, seconds: float) -> Answer:
         """Write a request and await its answer."""

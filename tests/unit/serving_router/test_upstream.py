@@ -33,14 +33,20 @@ class Server(asyncio.Protocol):
 
 def ask(*answers: bytes, close: bool = False, seconds: float = 5.0) -> list[Answer]:
     """Ask a server as often as it has answers, over connections that it may close after each."""
+    return ask_counting(*answers, close=close, seconds=seconds)[0]
 
-    async def everything() -> list[Answer]:
+
+def ask_counting(*answers: bytes, close: bool = False, seconds: float = 5.0) -> tuple[list[Answer], int]:
+    """The answers, and how many connections they took."""
+
+    async def everything() -> tuple[list[Answer], int]:
         left, transports = list(answers), list[asyncio.Transport]()
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Server(left, transports, close=close), "127.0.0.1", 0)
         upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/prefix/")
         try:
-            return [await upstream.send(REQUEST, seconds=seconds) for _ in answers]
+            found = [await upstream.send(REQUEST, seconds=seconds) for _ in answers]
+            return found, len(transports)
         finally:
             upstream.close()
             server.close()
@@ -57,7 +63,16 @@ def test_reads_a_body_by_its_length_and_drops_what_is_the_connections() -> None:
 
 
 def test_a_connection_is_kept() -> None:
-    assert [answer.body for answer in ask(OK, OK, OK)] == [b"ok"] * 3
+    answers, connections = ask_counting(OK, OK, OK)
+    assert [answer.body for answer in answers] == [b"ok"] * 3
+    assert connections == 1
+
+
+def test_a_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.router.upstream.LONGEST_USE_SECONDS", -1.0)
+    answers, connections = ask_counting(OK, OK, OK)
+    assert [answer.body for answer in answers] == [b"ok"] * 3
+    assert connections == 3
 
 
 def test_reads_chunks() -> None:
