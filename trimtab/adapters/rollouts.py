@@ -23,6 +23,8 @@ from trimtab.rollout.plan import RolloutPlan, dump_plan, load_plan
 from trimtab.rollout.state import RolloutState, dump_state, parse_state
 
 PLAN, BEGIN, STATE, AUDIT, LOCK, COMMANDS = "plan.yaml", "begin.json", "state.json", "audit.jsonl", "lock", "commands"
+TRACKED = "tracked"
+STARTING = ".starting"  # in the root, held by the process that starts a rollout
 _CHUNK = 64 * 1024
 _COMMAND = TypeAdapter(Command)
 
@@ -38,6 +40,7 @@ class FileRolloutStore:
     | `begin.json` | the state that it was started with |
     | `audit.jsonl` | one `AuditEntry` per line, append-only |
     | `state.json` | the state, for people |
+    | `tracked` | how many lines of the audit log the tracker has heard of |
     | `commands/*.json` | commands that no decision has answered yet |
     | `lock` | held by the process that drives the rollout |
 
@@ -129,6 +132,26 @@ class FileRolloutStore:
     def next_command(self, name: str) -> Command | None:
         """The oldest command that no decision has answered; None without one. Raises NotFound."""
         return next((command for _, command in self._inbox(self._folder(name))), None)
+
+    def tracked(self, name: str) -> int:
+        """How many of the decisions the tracker has heard of. Raises NotFound."""
+        path = self._folder(name) / TRACKED
+        return int(path.read_text(encoding="ascii")) if path.exists() else 0
+
+    def mark_tracked(self, name: str, count: int) -> None:
+        """The tracker has heard of the first so many decisions. Raises NotFound."""
+        folder = self._folder(name)
+        part = folder / f".{TRACKED}.{uuid4().hex}"
+        _write(part, str(count).encode("ascii"))
+        part.replace(folder / TRACKED)
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Be the only process that starts a rollout; the lock goes with the process, and another one is waited for."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / STARTING).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def driving(self, name: str) -> Iterator[None]:

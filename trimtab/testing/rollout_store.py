@@ -1,5 +1,7 @@
 """What every `RolloutStore` must do: subclass the suite and give it a `store` fixture."""
 
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -120,13 +122,47 @@ class RolloutStoreContract:
         with store.driving("checkout"):
             pass
 
+    def test_remembers_what_the_tracker_heard_of(self, store: RolloutStore) -> None:
+        """Nothing at first; then what was said last."""
+        store.create(plan_of(), started(plan_of()))
+        assert store.tracked("checkout") == 0
+        for count in (1, 12):
+            store.mark_tracked("checkout", count)
+            assert store.tracked("checkout") == count
+        with pytest.raises(NotFound):
+            store.mark_tracked("nothing", 1)
+
+    def test_one_at_a_time_starts(self, store: RolloutStore) -> None:
+        """The second one sees what the first one made."""
+        seen: list[list[str]] = []
+
+        def start() -> None:
+            with store.starting():
+                seen.append(list(store.names()))
+                time.sleep(0.05)
+                name = f"rollout-{len(seen)}"
+                store.create(plan_of(name), started(plan_of(name)))
+
+        threads = [threading.Thread(target=start) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [len(names) for names in seen] == [0, 1, 2]
+
     @pytest.mark.parametrize("absent", ["nothing", "", "..", "../checkout", "checkout/..", ".hidden"])
     def test_absent_is_not_found(self, store: RolloutStore, absent: str) -> None:
         """Whatever is asked of it, also where the name looks like a path."""
         store.create(plan_of(), started(plan_of()))
         entry = decided(plan_of(), started(plan_of()), Observation(START))
         command = Command("abort", "Ada", "Why not.", START)
-        for ask in (store.plan, store.state, store.next_command, lambda name: next(iter(store.audit(name)), None)):
+        for ask in (
+            store.plan,
+            store.state,
+            store.next_command,
+            store.tracked,
+            lambda name: next(iter(store.audit(name)), None),
+        ):
             with pytest.raises(NotFound, match="no rollout"):
                 ask(absent)
         with pytest.raises(NotFound):
