@@ -5,6 +5,7 @@ Needs podman and the images (`make images`); without them the tests are skipped 
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import yaml
 
 from trimtab import __version__
 from trimtab.sessions.spec import dump_spec
+from trimtab.testing.kubernetes_double import kubernetes_double
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -127,9 +129,32 @@ def check_health_and_confinement(container: str, name: str) -> None:
     assert "Read-only" in inside(container, "touch", "/opt/trimtab/mark").stderr
 
 
-def test_the_controller_starts() -> None:
-    told = run("controller", "python", "-m", "trimtab.controller", "--help")
-    assert (told.returncode, "usage" in told.stdout.lower()) == (0, True), told.stderr
+def test_the_controller_says_in_one_line_that_there_is_no_cluster(port: int, shared: Path) -> None:
+    ended = run("controller", *controller(port), options=(f"--volume={shared}:/var/lib/trimtab",))
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert re.fullmatch(r"error: no Kubernetes cluster is configured: .*KUBECONFIG\.\n", ended.stderr), ended.stderr
+
+
+def test_the_controller_waits_for_its_lease(port: int, shared: Path, tmp_path: Path) -> None:
+    with kubernetes_double() as cluster:
+        held = {"holderIdentity": "another", "leaseDurationSeconds": 600, "renewTime": "2026-03-01T00:00:00.000000Z"}
+        cluster.store("leases", {"metadata": {"name": "lead", "namespace": "shop"}, "spec": held})
+        kubeconfig = cluster.kubeconfig(tmp_path / "kubeconfig")
+        options = (
+            f"--volume={shared}:/var/lib/trimtab",
+            f"--volume={kubeconfig}:/etc/kubeconfig:ro",
+            "--env=KUBECONFIG=/etc/kubeconfig",
+            f"--env=TRIMTAB_HEALTH_URL=http://127.0.0.1:{port}/healthz",
+        )
+        with running("controller", *controller(port), "--lease=lead", options=options) as container:
+            answered(container, f"http://127.0.0.1:{port}/healthz")
+            check_health_and_confinement(container, "controller")
+
+
+def controller(port: int) -> tuple[str, ...]:
+    """The controller's command, as the chart gives it."""
+    options = ("--namespace=shop", "--profile=local", f"--health-port={port}", "--health-host=127.0.0.1")
+    return ("python", "-m", "trimtab.controller", *options)
 
 
 def test_the_pipeline_has_the_command_line() -> None:
@@ -156,8 +181,8 @@ def test_the_pipeline_runs_a_component_as_the_cluster_does(shared: Path) -> None
 @pytest.mark.parametrize(
     ("name", "absent"),
     [
-        ("serving", ("torch", "kfp", "dask", "optuna", "evidently", "pip")),
-        ("controller", ("torch", "kfp", "feast", "sklearn", "pip")),
+        ("serving", ("torch", "kfp", "dask", "optuna", "evidently", "duckdb", "ibis", "grpc_tools", "PIL", "pip")),
+        ("controller", ("torch", "kfp", "feast", "sklearn", "grpc_tools", "PIL", "pip")),
         ("pipeline-python", ("kserve", "kopf", "pip")),
     ],
 )
