@@ -42,6 +42,7 @@ def test_the_schema_is_closed_everywhere(chart: Any) -> None:
         ({"router": {"replicas": "3"}}, "/router/replicas"),
         ({"router": {"replicas": 0}}, "/router/replicas"),
         ({"router": {"resources": {"requests": {"cpu": "one"}}}}, "/router/resources/requests/cpu"),
+        ({"router": {"resources": {"requests": {"cpu": -1}}}}, "/router/resources/requests/cpu"),
         ({"router": {"resources": {"request": {}}}}, "'request'"),
         ({"router": {"autoscaling": {"kind": "both"}}}, "/router/autoscaling/kind"),
         ({"router": {"tolerations": [{"effekt": "NoSchedule"}]}}, "'effekt'"),
@@ -118,3 +119,9 @@ def test_an_older_kubernetes_is_refused_by_the_chart_s_own_bound() -> None:
     assert (
         Chart.load(TRIMTAB).metadata["kubeVersion"] == Chart.load(DEFINITIONS).metadata["kubeVersion"] == ">=1.30.0-0"
     )
+
+
+def test_half_a_core_is_a_number_too() -> None:
+    [router] = find(render({"router": {"resources": {"requests": {"cpu": 0.5}}}}), "Deployment", "-router")
+    requests = router["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+    assert requests == {"cpu": 0.5, "memory": "512Mi"}
