@@ -4,6 +4,7 @@ Trainer starts torchrun's processes on each node; the processes find each other 
 (`trimtab.models.distributed`). The first one judges the model and writes its bundle to the shared volume.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ from trimtab.errors import BadInput
 RUNTIME = "torch-distributed"  # which comes with Kubeflow Trainer
 _CONTAINER = "node"  # Trainer's name for the container that trains, and for the job of its nodes
 _VOLUME = "home"
+_SHARED_MEMORY = "1Gi"  # of the processes of a node; a container has 64 MiB, which NCCL outgrows with a few cards
 _USER = 10001  # of the images
 
 _DEVICES = {"none": "cpu", "nvidia": "cuda", "gaudi": "hpu"}
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class Fit:
     runtime: str = RUNTIME
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise BadInput(
+                f"name '{self.name}' is none that Kubernetes takes.",
+                remedy="Use lower-case letters, digits and '-', up to 63, a letter first.",
+            )
         for name in ("nodes", "processes"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be at least 1.")
@@ -108,7 +116,11 @@ def _patch(options: Options) -> dict[str, Any]:
     """What the runtime's pods get besides: nodes, tolerations, the shared volume, no rights."""
     container = {
         "name": _CONTAINER,
-        "volumeMounts": [{"name": _VOLUME, "mountPath": HOME}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [
+            {"name": _VOLUME, "mountPath": HOME},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
+        ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -126,6 +138,7 @@ def _patch(options: Options) -> dict[str, Any]:
         "volumes": [
             {"name": _VOLUME, "persistentVolumeClaim": {"claimName": options.volume_claim}},
             {"name": "tmp", "emptyDir": {}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
         ],
     }
     if options.node_selector:

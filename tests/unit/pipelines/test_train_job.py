@@ -67,8 +67,19 @@ def test_pools_differ_in_card_and_device_alone() -> None:
     assert jobs["nvidia"]["spec"]["trainer"]["resourcesPerNode"]["limits"] == {"nvidia.com/gpu": 2}
 
 
+def test_the_processes_of_a_node_get_shared_memory() -> None:
+    patch = train_job(Fit("nightly", "s-1", processes=8), POOLS["nvidia"])["spec"]["runtimePatches"][0]
+    pod = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    mounted = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes[mounted["/dev/shm"]]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+
+
 def test_refuses_a_fit_without_processes_or_a_shared_volume() -> None:
     with pytest.raises(BadInput, match="processes is 0"):
         Fit("nightly", "s-1", processes=0)
+    for name in ("", "Nightly", "../nightly", "n" * 64):
+        with pytest.raises(BadInput, match="none that Kubernetes takes"):
+            Fit(name, "s-1")
     with pytest.raises(BadInput, match="shared volume"):
         train_job(Fit("nightly", "s-1"), Options())
