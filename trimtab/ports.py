@@ -219,6 +219,11 @@ class EventWriter(Protocol):
 class Routes(Protocol):
     """Where routers read what they are told."""
 
+    @property
+    def hearing(self) -> timedelta:
+        """How long it takes, at most, until all routers have heard of what was published."""
+        ...
+
     def publish(self, route: Route) -> None:
         """Make a route the model's; routers take it up without a restart."""
         ...
@@ -405,6 +410,18 @@ class RolloutStore(Protocol):
 
     def next_command(self, name: str) -> Command | None:
         """The oldest command that no decision has answered; None without one. Raises NotFound."""
+        ...
+
+    def tracked(self, name: str) -> int:
+        """How many of the decisions the tracker has heard of. Raises NotFound."""
+        ...
+
+    def mark_tracked(self, name: str, count: int) -> None:
+        """The tracker has heard of the first so many decisions. Raises NotFound."""
+        ...
+
+    def starting(self) -> AbstractContextManager[None]:
+        """Be the only one that starts a rollout; another one is waited for."""
         ...
 
     def driving(self, name: str) -> AbstractContextManager[None]:

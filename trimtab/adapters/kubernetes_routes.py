@@ -1,11 +1,11 @@
 """Routes in a ConfigMap that routers mount: one key per model, which each pod then sees as a file.
 
-A ConfigMap reaches a pod within the kubelet's period and the lifetime of its cache, a minute or two; a rollout's
-`lead_seconds` must be longer, so that all routers have heard of a step before it is in force.
+A ConfigMap reaches a pod within the kubelet's period and the lifetime of its cache, two minutes at most.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from trimtab.adapters.kubernetes import Body, Kind, Objects
 from trimtab.adapters.routes import SUFFIX, file_name, model_of
@@ -13,6 +13,7 @@ from trimtab.errors import BadInput
 from trimtab.rollout.route import Route, dump_route, parse_route
 
 CONFIG_MAPS = Kind("", "v1", "configmaps", "Kubernetes")
+HEARING = timedelta(minutes=2)
 _MOST_BYTES = 1_000_000  # The API takes 1 MiB with everything.
 
 
@@ -22,11 +23,13 @@ class KubernetesRoutes:
     Args:
         objects: The namespace's ConfigMaps.
         name: Which of them.
+        hearing: How long routers take to hear of a key, at most.
     """
 
-    def __init__(self, objects: Objects, *, name: str) -> None:
+    def __init__(self, objects: Objects, *, name: str, hearing: timedelta = HEARING) -> None:
         self._objects = objects
         self._name = name
+        self.hearing = hearing
 
     def publish(self, route: Route) -> None:
         """Write the model's key; other models' keys stay as they are.

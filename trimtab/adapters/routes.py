@@ -3,12 +3,14 @@
 import contextlib
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 from trimtab.rollout.route import Route, dump_route, parse_route
 
 SUFFIX = ".json"
+HEARING = timedelta(seconds=5)  # Routers look twice a second; the rest is for a busy one.
 # A file's name that is also a key of a ConfigMap; names of models that are none are written in hexadecimal.
 _PLAIN, _HEX = re.compile(r"(?!hex\.)(?!\.\.)[A-Za-z0-9._-]{1,200}"), "hex."
 
@@ -41,10 +43,12 @@ class FileRoutes:
 
     Args:
         folder: Where the documents lie; created on first use. In a pod, the mount of a ConfigMap.
+        hearing: How long routers take to hear of a document, at most.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hearing: timedelta = HEARING) -> None:
         self._folder = folder
+        self.hearing = hearing
 
     def publish(self, route: Route) -> None:
         """Write the model's document; a reader sees the old one or the new one, whole."""

@@ -19,7 +19,7 @@ from trimtab.rollout.resource import ModelExperiment, ResourceMetadata
 from trimtab.rollout.resource_status import Condition, mirrored, progress, timestamp, with_conditions
 from trimtab.rollout.state import RolloutState
 from trimtab.steps import rollout
-from trimtab.steps.rollout_converge import drain_time, server_name
+from trimtab.steps.rollout_converge import drain_time, free_from, server_name
 
 _STARTING = threading.Lock()  # Two resources of one model are started one after the other, so that the second sees it.
 DELETED = "the ModelExperiment was deleted."
@@ -230,7 +230,8 @@ def _await_others(turn: _Turn, model: str) -> None:
         state = ports.rollouts.state(name)
         if not state.over:
             raise _Refused("Waiting", f"Experiment '{name}' of model '{model}' has not ended.")
-        if turn.now < state.since + drain_time(plan):
+        route = ports.routes.get(model)
+        if (route is not None and route.experiment == name) or turn.now < free_from(plan, state, ports):
             raise _Refused("Waiting", f"The arm of experiment '{name}' that lost is being drained.")
 
 
@@ -297,7 +298,7 @@ def _gone(turn: _Turn, plan: RolloutPlan) -> Outcome:
     if route is None or {str(arm["url"]) for arm in arms} & {target.url for target in route.arms.values()}:
         return _outcome(turn, {"superseded": None}, ready)
     since = datetime.fromisoformat(str(freed)) if freed else turn.now
-    if turn.now < since + drain_time(plan):
+    if turn.now < since + drain_time(plan, turn.ports.routes.hearing):
         return _outcome(turn, {"superseded": timestamp(since)}, ready)
     for arm in (CONTROL, TREATMENT):
         turn.ports.deployer.remove(server_name(plan, arm), model=plan.model)

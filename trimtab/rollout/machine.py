@@ -7,7 +7,7 @@ for good.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 
 from trimtab.errors import BadInput
@@ -117,8 +117,8 @@ class _Turn:
 
     @property
     def starts(self) -> datetime:
-        """When what is decided now comes into force."""
-        return self.seen.now + timedelta(seconds=self.plan.lead_seconds)
+        """When what is decided now comes into force: once all routers have heard of it."""
+        return self.seen.now + timedelta(seconds=max(self.plan.lead_seconds, self.seen.hearing_seconds))
 
     @property
     def late(self) -> bool:
@@ -308,9 +308,9 @@ def _below_minimums(turn: _Turn) -> tuple[str, ...]:
 
 def _too_short(turn: _Turn, minutes: float) -> list[str]:
     lasted = (turn.seen.now - turn.state.since) / timedelta(minutes=1)
-    if lasted > 0 and lasted >= minutes:
-        return []
-    return [f"The step has lasted {max(lasted, 0.0):.1f} of {minutes:g} minutes."]
+    if lasted <= 0:
+        return [f"The step is in force from {turn.state.since.astimezone(UTC):%H:%M:%S} UTC on, when every router has heard of it."]
+    return [] if lasted >= minutes else [f"The step has lasted {lasted:.1f} of {minutes:g} minutes."]
 
 
 def _not_growing(turn: _Turn) -> tuple[str, ...]:

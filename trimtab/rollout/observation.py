@@ -55,6 +55,7 @@ class Observation:
             that met both are left out, as they are from every look.
         open_windows: How many of them may still bring outcomes.
         command: What a person asks for.
+        hearing_seconds: How long routers take, at most, to hear of what is decided.
     """
 
     now: datetime
@@ -64,6 +65,7 @@ class Observation:
     enrolled: int = 0
     open_windows: int = 0
     command: Command | None = None
+    hearing_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ class RolloutPlan(_Strict):
         maximum_days: From then on nobody is enrolled any more, and what is known then decides.
         service: Guardrails of the service.
         allow_same_version: Both arms may be one version, for an A/A test.
-        lead_seconds: How far in the future a step starts, so that all routers have heard of it by then.
+        lead_seconds: How far in the future a step starts, at least; until all routers have heard of it where that
+            takes longer.
         timeout_ms: An arm that takes longer is given up, and control answers.
         unit_field: Field of a request that holds the unit, where no header does.
     """

@@ -70,6 +70,7 @@ class Route:
         shadow: Arm that is sent a copy of requests, and whose answers are only logged; none where empty.
         shadow_share: Share of requests that are copied.
         revision: Grows with each change.
+        published: When it was published, so that one can tell when every router has heard of it; aware.
         schema_version: Version of this document.
     """
 
@@ -87,6 +88,7 @@ class Route:
     shadow: str = ""
     shadow_share: float = 1.0
     revision: int = 1
+    published: datetime | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -171,6 +173,8 @@ def dump_route(route: Route) -> bytes:
     body = asdict(route)
     for phase in body["phases"]:
         phase["starts"] = phase["starts"].astimezone(UTC).isoformat()
+    if route.published is not None:
+        body["published"] = route.published.astimezone(UTC).isoformat()
     return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
 

@@ -91,18 +91,21 @@ def start(plan: RolloutPlan, ports: Ports) -> RolloutState:
         BadInput: A rollout of that name runs by another plan, another one of the model has not ended or has shipped a
             version that is not champion yet, or another one's servers have the same names.
     """
-    if plan.name in ports.rollouts.names():
-        if dump_plan(ports.rollouts.plan(plan.name)) != dump_plan(plan):
-            raise BadInput(
-                f"rollout '{plan.name}' was started with another plan.",
-                remedy="Rules do not change while data come in: abort it, or give the new plan a name of its own.",
-            )
-        return ports.rollouts.state(plan.name)
-    _check_others(plan, ports)
-    versions = [ports.registry.resolve(plan.model, reference).version for reference in (plan.control, plan.treatment)]
-    state = begin(plan, control=versions[0], treatment=versions[1], now=_now())
-    ports.rollouts.create(plan, state)
-    return state
+    with ports.rollouts.starting():
+        if plan.name in ports.rollouts.names():
+            if dump_plan(ports.rollouts.plan(plan.name)) != dump_plan(plan):
+                raise BadInput(
+                    f"rollout '{plan.name}' was started with another plan.",
+                    remedy="Rules do not change while data come in: abort it, or give the new plan a name of its own.",
+                )
+            return ports.rollouts.state(plan.name)
+        _check_others(plan, ports)
+        control, treatment = (
+            ports.registry.resolve(plan.model, reference).version for reference in (plan.control, plan.treatment)
+        )
+        state = begin(plan, control=control, treatment=treatment, now=_now())
+        ports.rollouts.create(plan, state)
+        return state
 
 
 def _check_others(plan: RolloutPlan, ports: Ports) -> None:
@@ -155,8 +158,9 @@ def run(config: Config, ports: Ports) -> Result:
         Unavailable: A server or a service does not answer.
     """
     plan, state = ports.rollouts.plan(config.name), ports.rollouts.state(config.name)
-    now = _now()
-    seen = observe(plan, state, ports, now=now, known_until=config.known_until)
+    if config.follow and state.status == "pending" and ports.rollouts.next_command(plan.name) is None:
+        converge(plan, state, ports, clock=_now)  # Servers may take minutes, and what is decided starts on time.
+    seen = observe(plan, state, ports, now=_now(), known_until=config.known_until)
     after, decision = advance(plan, state, seen)
     news = not state.over and (after != state or decision.action != "hold" or seen.command is not None)
     entry = AuditEntry(seen, decision, after)
@@ -165,8 +169,7 @@ def run(config: Config, ports: Ports) -> Result:
     try:
         return _followed(config, plan, entry, ports)
     finally:
-        if news and (decision.action != "hold" or seen.look is not None):
-            _track(plan, entry, ports)
+        _track_news(plan, ports)
 
 
 def superseded(name: str, ports: Ports) -> bool:
@@ -194,7 +197,7 @@ def _followed(config: Config, plan: RolloutPlan, entry: AuditEntry, ports: Ports
     if superseded(plan.name, ports):
         return Result(plan.name, plan.model, state, decision, drained=True, servers={})
     command = _answered(plan.name, ports) if state.over else None
-    found = converge(plan, state, ports, now=_now(), command=command)
+    found = converge(plan, state, ports, clock=_now, command=command)
     if found.drained:
         _remove_earlier(plan, state, ports)
     servers = {arm: endpoint.url for arm, endpoint in found.endpoints.items()}
@@ -235,18 +238,23 @@ def status(name: str, ports: Ports, *, newest: int = 10) -> Status:
         NotFound: There is no such rollout.
     """
     decisions = [entry.decision for entry in ports.rollouts.audit(name)]
-    return Status(
-        name,
-        ports.rollouts.plan(name),
-        ports.rollouts.state(name),
-        _telling(decisions)[-newest:],
-        ports.rollouts.next_command(name),
-    )
+    state = ports.rollouts.state(name)
+    waiting = None if state.over else ports.rollouts.next_command(name)
+    return Status(name, ports.rollouts.plan(name), state, _telling(decisions)[-newest:], waiting)
 
 
 def _telling(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
     last = len(decisions) - 1
     return tuple(one for place, one in enumerate(decisions) if one.action != "hold" or place == last)
+
+
+def _track_news(plan: RolloutPlan, ports: Ports) -> None:
+    """Record what the tracker has not heard of: the newest decision, and those of a time when it was away."""
+    entries, told = list(ports.rollouts.audit(plan.name)), ports.rollouts.tracked(plan.name)
+    for number, entry in enumerate(entries[told:], start=told + 1):
+        if entry.decision.action != "hold" or entry.seen.look is not None:
+            _track(plan, entry, ports)
+        ports.rollouts.mark_tracked(plan.name, number)
 
 
 def _track(plan: RolloutPlan, entry: AuditEntry, ports: Ports) -> None:

@@ -4,6 +4,7 @@ The state is recorded first and the world follows, so that whoever died on the w
 Servers are removed last, once no router can still be sending them requests.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,10 +16,6 @@ from trimtab.rollout.route import Target
 from trimtab.rollout.state import RolloutState, route_of
 from trimtab.steps import promote
 from trimtab.types import Decision, Endpoint
-
-# How long a router takes to hear of a route in a folder, at most. By a ConfigMap it takes longer; then the plan's lead
-# says how long.
-_HEARING = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,12 @@ class Converged:
 
 
 def converge(
-    plan: RolloutPlan, state: RolloutState, ports: Ports, *, now: datetime, command: Command | None = None
+    plan: RolloutPlan,
+    state: RolloutState,
+    ports: Ports,
+    *,
+    clock: Callable[[], datetime],
+    command: Command | None = None,
 ) -> Converged:
     """Deploy the arms that the state needs, tell the routers, move aliases, and remove what is drained.
 
@@ -43,7 +45,7 @@ def converge(
         plan: The plan.
         state: The state.
         ports: Uses `deployer`, `registry` and `routes`.
-        now: Aware time.
+        clock: Gives the aware time: servers may take minutes to start.
         command: What a person asked for, where that brought the state about.
 
     Raises:
@@ -51,12 +53,12 @@ def converge(
         NotFound: A pinned version is gone.
     """
     endpoints = {arm: _deployed(plan, state, arm, ports) for arm in _needed(state)}
-    _publish(plan, state, endpoints, ports)
+    _publish(plan, state, endpoints, ports, clock)
     if state.status == "shipped":
         _promote(plan, state, ports, command)
     if state.status == "rolled_back":
         _retire(plan, state, ports)
-    over = state.over and now >= state.since + drain_time(plan)
+    over = state.over and clock() >= free_from(plan, state, ports)
     if over:
         for arm in {CONTROL, TREATMENT} - set(endpoints):
             ports.deployer.remove(server_name(plan, arm), model=plan.model)
@@ -80,14 +82,21 @@ def _deployed(plan: RolloutPlan, state: RolloutState, arm: str, ports: Ports) ->
     return ports.deployer.deploy(version, arm=server_name(plan, arm))
 
 
-def _publish(plan: RolloutPlan, state: RolloutState, endpoints: dict[str, Endpoint], ports: Ports) -> None:
+def _publish(
+    plan: RolloutPlan,
+    state: RolloutState,
+    endpoints: dict[str, Endpoint],
+    ports: Ports,
+    clock: Callable[[], datetime],
+) -> None:
     """Tell the routers, where that is news; revisions grow over all rollouts of a model."""
     targets = {arm: Target(found.url, found.model, found.version) for arm, found in endpoints.items()}
     route, current = route_of(plan, state, targets), ports.routes.get(plan.model)
     if current is None:
-        ports.routes.publish(route)
-    elif replace(route, revision=current.revision) != current:
-        ports.routes.publish(replace(route, revision=max(route.revision, current.revision + 1)))
+        ports.routes.publish(replace(route, published=clock()))
+    elif replace(route, revision=current.revision, published=current.published) != current:
+        revision = max(route.revision, current.revision + 1)
+        ports.routes.publish(replace(route, revision=revision, published=clock()))
 
 
 def _promote(plan: RolloutPlan, state: RolloutState, ports: Ports, command: Command | None) -> None:
@@ -107,6 +116,26 @@ def _retire(plan: RolloutPlan, state: RolloutState, ports: Ports) -> None:
         ports.registry.delete_alias(plan.model, "challenger")
 
 
-def drain_time(plan: RolloutPlan) -> timedelta:
-    """Until every router has heard of the route and every request under way has been answered or given up."""
-    return max(timedelta(seconds=plan.lead_seconds), _HEARING) + timedelta(milliseconds=2 * plan.timeout_ms)
+def free_from(plan: RolloutPlan, state: RolloutState, ports: Ports) -> datetime:
+    """When the arm that lost can be sent no request any more.
+
+    That counts from the publication, which may come long after the decision: the cluster may have been away.
+
+    Args:
+        plan: The plan.
+        state: The state of a rollout that has ended.
+        ports: Uses `routes`, which have been told of the end.
+    """
+    route = ports.routes.get(plan.model)
+    published = route.published if route else None
+    return max(state.since, published or state.since) + drain_time(plan, ports.routes.hearing)
+
+
+def drain_time(plan: RolloutPlan, hearing: timedelta) -> timedelta:
+    """Until every router has heard of the route and every request under way has been answered or given up.
+
+    Args:
+        plan: The plan.
+        hearing: How long routers take to hear of a route, at most.
+    """
+    return max(timedelta(seconds=plan.lead_seconds), hearing) + timedelta(milliseconds=2 * plan.timeout_ms)

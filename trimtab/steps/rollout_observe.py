@@ -33,7 +33,7 @@ def observe(
     Args:
         plan: The plan.
         state: The state.
-        ports: Uses `events`, `warehouse` and `rollouts`.
+        ports: Uses `events`, `warehouse`, `rollouts` and `routes`.
         now: Aware time.
         known_until: Outcomes are known until then; where absent, until the plan's time of reporting before now, so
             that an outcome on its way is not taken for none. Later than now where nothing more can come of the units
@@ -42,9 +42,9 @@ def observe(
     Raises:
         Unavailable: The event log does not answer.
     """
-    command = ports.rollouts.next_command(plan.name)
+    command, hearing = ports.rollouts.next_command(plan.name), ports.routes.hearing.total_seconds()
     if state.over or state.status == "pending":
-        return Observation(now, command=command)
+        return Observation(now, command=command, hearing_seconds=hearing)
     levels = ports.events.service_levels(plan.name, "exposure", since=state.since)
     shadow = ports.events.service_levels(plan.name, "shadow", since=state.since) if state.status == "shadow" else {}
     until = known_until or now - timedelta(minutes=plan.reporting_minutes)
@@ -57,6 +57,7 @@ def observe(
         enrolled=enrolled.units,
         open_windows=enrolled.open_windows,
         command=command,
+        hearing_seconds=hearing,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -230,10 +230,14 @@ class StepPorts:
     Args:
         home: State folder.
         drift: A drift reporter, where one is needed.
+
+    Attributes:
+        hearing: How long routers take to hear of a route.
     """
 
     def __init__(self, home: Path, *, drift: DriftReporter | None = None) -> None:
         self.home = home
+        self.hearing = timedelta()
         self.registry = MemoryRegistry()
         self.arms = InProcessArms()
         self.tracker = MemoryTracker()
@@ -255,10 +259,10 @@ class StepPorts:
         """Rollouts in the home."""
         return FileRolloutStore(self.home / "rollouts")
 
-    @cached_property
+    @property
     def routes(self) -> Routes:
         """Routes in the home."""
-        return FileRoutes(self.home / "routes")
+        return FileRoutes(self.home / "routes", hearing=self.hearing)
 
     @cached_property
     def warehouse(self) -> Warehouse:

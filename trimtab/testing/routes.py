@@ -6,7 +6,7 @@ class TestMyRoutes(RoutesContract):
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from trimtab.experiments.assignment import Holdout, Layer
 from trimtab.ports import Routes
@@ -29,6 +29,7 @@ ROUTE = Route(
     holdout=Holdout("all", 0.02),
     unit_field="user_id",
     attributes=("device",),
+    published=datetime(2026, 3, 1, tzinfo=UTC),
 )
 
 
@@ -39,6 +40,10 @@ class RoutesContract:
         """Every field survives."""
         routes.publish(ROUTE)
         assert routes.get("shop") == ROUTE
+
+    def test_says_how_long_routers_take_to_hear(self, routes: Routes) -> None:
+        """Whoever publishes waits for them."""
+        assert routes.hearing > timedelta()
 
     def test_a_model_without_a_route_has_none(self, routes: Routes) -> None:
         """Also before anything was published."""

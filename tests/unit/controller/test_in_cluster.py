@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,11 +59,11 @@ class ClusterPorts(StepPorts):
         """InferenceServices."""
         return self._kserve
 
-    @cached_property
+    @property
     def routes(self) -> Routes:
         """Keys of a ConfigMap."""
         objects = Objects(self._api, CONFIG_MAPS, namespace="default", pause_seconds=0.01)
-        return KubernetesRoutes(objects, name="trimtab-routes")
+        return KubernetesRoutes(objects, name="trimtab-routes", hearing=self.hearing)
 
 
 @pytest.fixture
@@ -115,6 +114,7 @@ def test_services_come_before_the_route_and_go_after_it(
     }
     made = [path.rpartition("/")[2] for method, path in cluster.calls if method == "POST"]
     assert made == ["inferenceservices", "inferenceservices", "configmaps"]
+    cast(ClusterPorts, ports).hearing = timedelta(minutes=2)
     release(read_metadata(body), ports, now=datetime.now(UTC))
     assert services(cluster) == {"checkout-control", "checkout-treatment"}
     route = ports.routes.get("shop")
@@ -164,14 +164,9 @@ def test_a_version_that_does_not_start_says_why_and_meets_nobody(
 
 
 def test_an_experiment_that_is_over_removes_the_services_of_those_before(
-    body: dict[str, Any],
-    ports: Ports,
-    cluster: KubernetesDouble,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    body: dict[str, Any], ports: Ports, cluster: KubernetesDouble, tmp_path: Path
 ) -> None:
     """Also where their resources are gone, so that nobody else would."""
-    monkeypatch.setattr("trimtab.steps.rollout_converge._HEARING", timedelta())
     seen(body, ports)
     seen(body, ports)
     for _ in range(2):

@@ -283,6 +283,7 @@ def test_the_second_experiment_of_a_model_waits_for_the_first_to_be_drained(port
     assert second.status["phase"] == "Waiting"
     first.ask("abort")
     first.seen()
+    ports.hearing = timedelta(seconds=30)
     second.seen()
     assert second.condition("Ready") == ("False", "Waiting")  # drained
     second.seen(later=timedelta(minutes=1))
@@ -335,6 +336,7 @@ def test_deleted_it_leads_users_away_before_the_arm_goes(ports: StepPorts) -> No
     found = Resource(ports)
     found.seen()
     found.seen()
+    ports.hearing = timedelta(seconds=30)
     assert not found.deleted().done
     route = ports.routes.get("shop")
     assert route is not None

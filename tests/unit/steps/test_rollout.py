@@ -1,23 +1,28 @@
 """A rollout from step to step over a real event log, store, routes and bundles; only the sockets are left out."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
+from trimtab.adapters.routes import FileRoutes
 from trimtab.errors import BadInput, NotFound, Unavailable
 from trimtab.experiments.assignment import assign
 from trimtab.rollout.audit import AuditEntry, replay
 from trimtab.rollout.observation import Command, Observation
 from trimtab.rollout.plan import CONTROL, TREATMENT, RolloutPlan, build_plan
+from trimtab.rollout.route import Route
 from trimtab.steps import rollout
 from trimtab.steps.rollout_converge import converge, server_name
 from trimtab.steps.rollout_observe import observe
 from trimtab.testing.ports import StepPorts
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
-from trimtab.types import Event
+from trimtab.types import Endpoint, Event, ModelVersion
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +191,7 @@ def test_goes_on_after_a_kill_between_the_record_and_the_world(ports: StepPorts)
         )
         if result.state.over:
             break
-        converge(plan(), result.state, ports.as_ports(), now=datetime.now(UTC))
+        converge(plan(), result.state, ports.as_ports(), clock=lambda: datetime.now(UTC))
         shop.come(800)
     assert result.state.status == "shipped"
     assert ports.registry.resolve("shop", "champion").version == 1  # nobody made the world follow yet
@@ -200,7 +205,7 @@ def test_the_losing_server_goes_once_nobody_can_be_sent_to_it(ports: StepPorts) 
     result = drive(ports, Shop(ports, control=0.20, treatment=0.05))
     assert server_name(wanted, TREATMENT) in ports.arms.running
     later = result.state.since + timedelta(minutes=1)
-    assert converge(wanted, result.state, ports.as_ports(), now=later).drained
+    assert converge(wanted, result.state, ports.as_ports(), clock=lambda: later).drained
     assert ports.arms.running == {server_name(wanted, CONTROL)}
 
 
@@ -215,6 +220,56 @@ def test_every_decision_is_tracked_with_its_evidence_and_replays(ports: StepPort
     assert len(tracked.artifacts) == sum(
         entry.decision.action != "hold" or entry.seen.look is not None for entry in entries
     )
+
+
+def test_decisions_of_a_time_without_a_tracker_are_recorded_once_it_is_back(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(name: str, *, experiment: str, resume: bool = False) -> NoReturn:
+        raise Unavailable("the tracker is away.")
+
+    rollout.start(plan(), ports.as_ports())
+    with monkeypatch.context() as patched:
+        patched.setattr(ports.tracker, "run", away)
+        with pytest.raises(Unavailable, match="tracker"):
+            step(ports)
+        promote(ports, "checkout")
+        with pytest.raises(Unavailable, match="tracker"):
+            step(ports)
+    assert ports.rollouts.state("checkout").status == "shipped"  # deciding waits for nobody
+    step(ports)
+    step(ports)
+    actions = [
+        name.removesuffix(".json").rpartition("-")[2] for name in ports.tracker.runs["rollouts/checkout"].artifacts
+    ]
+    assert actions == ["start_ramp", "ship"]
+
+
+def test_of_two_rollouts_of_a_model_that_start_at_once_one_is_refused(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ports.registry.resolve
+
+    def slow(name: str, reference: str) -> ModelVersion:
+        time.sleep(0.05)
+        return asked(name, reference)
+
+    monkeypatch.setattr(ports.registry, "resolve", slow)
+    with ThreadPoolExecutor(2) as pool:
+        starts = [pool.submit(rollout.start, plan(name=name), ports.as_ports()) for name in ("first", "second")]
+    refused = [str(start.exception()) for start in starts if start.exception()]
+    assert len(refused) == 1
+    assert "has not ended" in refused[0]
+    assert len(ports.rollouts.names()) == 1
+
+
+def test_what_was_asked_of_a_rollout_that_has_ended_waits_for_nobody(ports: StepPorts) -> None:
+    rollout.start(plan(), ports.as_ports())
+    for kind in ("promote", "abort"):
+        ports.rollouts.ask("checkout", Command(kind, "Ann", "law", datetime.now(UTC)))
+    assert rollout.status("checkout", ports.as_ports()).waiting is not None
+    step(ports)
+    assert rollout.status("checkout", ports.as_ports()).waiting is None
 
 
 def test_starting_again_goes_on_and_another_plan_is_refused(ports: StepPorts) -> None:
@@ -269,6 +324,11 @@ def test_the_next_rollout_removes_the_servers_of_the_one_before(ports: StepPorts
     over = replace(begun, status="aborted", since=datetime.now(UTC) - timedelta(minutes=1))
     decision = next(iter(ports.rollouts.audit("next"))).decision
     ports.rollouts.record("next", AuditEntry(Observation(over.since), decision, over))
+    ports.hearing = timedelta(seconds=30)
+    assert not step(ports, "next").drained  # routers are told only now
+    route = ports.routes.get("shop")
+    assert route is not None
+    ports.routes.publish(replace(route, published=over.since))
     assert step(ports, "next").drained
     assert ports.arms.running == {server_name(second, CONTROL)}
 
@@ -369,3 +429,54 @@ def test_calibration_is_judged_by_what_the_treatment_itself_predicted(
     look = observe(wanted, state, ports.as_ports(), now=now, known_until=now + timedelta(hours=2)).look
     assert look is not None
     assert {line.status for line in look.criteria if line.name == "guardrail calibration"} == {expected}
+
+
+def test_what_is_decided_starts_once_all_routers_have_heard_of_it(ports: StepPorts) -> None:
+    ports.hearing = timedelta(seconds=90)
+    rollout.start(plan(lead_seconds=0), ports.as_ports())
+    begun = step(ports).state
+    assert begun.since - step(ports).decision.time > timedelta(seconds=80)
+    assert replay(plan(lead_seconds=0), list(ports.rollouts.audit("checkout"))) == begun
+
+
+def test_servers_run_before_anything_is_decided(ports: StepPorts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may take longer than routers do to hear of a step: it would have begun before anybody knew of it."""
+
+    def broken(model: ModelVersion, *, arm: str) -> Endpoint:
+        raise Unavailable(f"arm '{arm}' has no node.")
+
+    rollout.start(plan(), ports.as_ports())
+    with monkeypatch.context() as patched:
+        patched.setattr(ports.arms, "deploy", broken)
+        with pytest.raises(Unavailable, match="no node"):
+            step(ports)
+        assert ports.rollouts.state("checkout").status == "pending"
+        assert ports.routes.get("shop") is None
+        ports.rollouts.ask("checkout", Command("abort", "ann", "no nodes", datetime.now(UTC)))
+        with pytest.raises(Unavailable, match="no node"):
+            step(ports)
+    assert ports.rollouts.state("checkout").status == "aborted"  # no command waits for a server
+
+
+def test_the_losing_server_s_time_counts_from_the_publication(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The routes may have been out of reach for long since the decision; routers send requests by the old one."""
+
+    def away(routes: FileRoutes, route: Route) -> NoReturn:
+        raise Unavailable("the API is away.")
+
+    wanted, ports.hearing = plan(), timedelta(seconds=90)
+    rollout.start(wanted, ports.as_ports())
+    step(ports)
+    promote(ports, "checkout")
+    with monkeypatch.context() as patched:
+        patched.setattr(FileRoutes, "publish", away)
+        with pytest.raises(Unavailable):
+            step(ports)
+    state, much_later = ports.rollouts.state("checkout"), datetime.now(UTC) + timedelta(hours=1)
+    assert not converge(wanted, state, ports.as_ports(), clock=lambda: much_later).drained
+    assert server_name(wanted, CONTROL) in ports.arms.running
+    after = much_later + timedelta(minutes=2)
+    assert converge(wanted, state, ports.as_ports(), clock=lambda: after).drained
+    assert ports.arms.running == {server_name(wanted, TREATMENT)}
