@@ -68,6 +68,8 @@ def test_the_schema_is_closed_everywhere(chart: Any) -> None:
         ({"accelerators": {"pools": {"tpu": {"accelerator": "tpu"}}}}, "/accelerators/pools/tpu/accelerator"),
         ({"networkPolicy": {"redis": {"ports": [], "to": []}}}, "/networkPolicy/redis/ports"),
         ({"networkPolicy": {"redis": {"to": [{"ip": "10.0.0.1"}]}}}, "/networkPolicy/redis"),
+        ({"networkPolicy": {"routerFrom": [{"namespaceSelector": {"matchLabel": {"team": "shop"}}}]}}, "'matchLabel'"),
+        ({"router": {"extraEnv": [{"name": "A", "valueFrom": {"secretRef": {}}}]}}, "'secretRef'"),
         ({"monitoring": {"serviceMonitor": {"create": True}}}, "/monitoring/serviceMonitor/create"),
         ({"monitoring": {"serviceMonitor": {"interval": "often"}}}, "/monitoring/serviceMonitor/interval"),
         ({"controller": {"everySeconds": 0}}, "/controller/everySeconds"),

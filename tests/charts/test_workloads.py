@@ -105,6 +105,15 @@ def test_one_scaler_at_most_and_it_owns_the_number_of_pods(kind: str, hpas: int,
     assert ("replicas" in _router(objects)) == (kind == "none")
 
 
+def test_either_scaler_waits_for_calm() -> None:
+    for kind, part in (("hpa", "behavior"), ("keda", "advanced")):
+        objects = render({"router": {"autoscaling": {"kind": kind, "scaleDownSeconds": 120}}})
+        [scaler] = [one for name in ("HorizontalPodAutoscaler", "ScaledObject") for one in find(objects, name)]
+        found = scaler["spec"][part]
+        behavior = found["horizontalPodAutoscalerConfig"]["behavior"] if kind == "keda" else found
+        assert behavior == {"scaleDown": {"stabilizationWindowSeconds": 120}}
+
+
 def test_scalers_point_at_the_router() -> None:
     [hpa] = find(render(shape("standard")), "HorizontalPodAutoscaler")
     [keda] = find(render(shape("knative")), "ScaledObject")
