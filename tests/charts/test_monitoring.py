@@ -10,7 +10,7 @@ from tests.charts import promql
 from tests.charts.rendering import Object, find, render, shape
 
 PROMETHEUS = "monitoring.coreos.com/v1"
-OTHERS = {"kube_job_status_failed", "kube_job_failed"}  # of kube-state-metrics
+OTHERS = {"kube_job_failed"}  # of kube-state-metrics
 
 
 def _dashboard(objects: list[Object]) -> Any:
@@ -49,6 +49,13 @@ def test_every_alert_reads_what_is_served() -> None:
         assert alert["annotations"]["summary"]
         assert alert["annotations"]["description"]
         assert alert["labels"]["severity"] in ("warning", "critical")
+
+
+def test_a_try_that_failed_before_one_that_did_not_is_no_failed_job() -> None:
+    [alert] = [one for one in _alerts() if one["alert"] == "TrimtabJobFailed"]
+    [use] = promql.uses(alert["expr"])  # `kube_job_status_failed` would count pods, of which a Job may lose some
+    assert use.metric == "kube_job_failed"
+    assert "condition" in use.labels
 
 
 def test_an_alert_tells_labels_that_its_expression_keeps() -> None:
