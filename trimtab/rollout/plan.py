@@ -26,7 +26,7 @@ CONTROL, TREATMENT = "control", "treatment"
 TIME = "time"  # Column of the event log.
 LOOKS = 20  # Looks until the planned units, where the plan does not say after how many units.
 _MOST_LOOKS = 200  # The exact bounds of many more take longer to compute than anyone waits.
-_LONGEST_NAME = 53  # With an arm's name behind it, a server's name has at most 63 characters.
+LONGEST_NAME = 53  # With an arm's name behind it, a server's name has at most 63 characters.
 _DECIDED = ("unit", "arm", "arms", "starts", "ends", "eligible", "phases", "sequential", "outcomes")
 _REMEDY = "See docs/rollout.md."
 
@@ -143,7 +143,7 @@ class RolloutPlan(_Strict):
         unit_field: Field of a request that holds the unit, where no header does.
     """
 
-    name: str = Field(min_length=1, max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     model: str = Field(min_length=1)
     control: str = "champion"
     treatment: str = "challenger"

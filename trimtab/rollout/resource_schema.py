@@ -12,7 +12,7 @@ from typing import Any
 
 from trimtab.experiments import spec as specs
 from trimtab.rollout import plan as plans
-from trimtab.rollout.plan import RolloutPlan
+from trimtab.rollout.plan import LONGEST_NAME, RolloutPlan
 from trimtab.rollout.resource import (
     GROUP,
     KIND,
@@ -189,8 +189,8 @@ _ROOT_RULES = (
         for name in _PINNED
     ),
     (
-        "size(self.metadata.name) <= 63",
-        "the name must be no longer than 63 characters: it becomes part of the arms' names",
+        f"size(self.metadata.name) <= {LONGEST_NAME}",
+        f"the name must be no longer than {LONGEST_NAME} characters: it becomes part of the arms' names",
     ),
 )
 _RAMP_RULES = (
