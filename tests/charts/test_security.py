@@ -2,7 +2,12 @@
 
 import re
 
+import pytest
+
 from tests.charts.rendering import Object, containers, find, pod_specs, render, shape
+from trimtab.adapters.kserve.manifests import inference_service
+from trimtab.profile import KserveDeployer
+from trimtab.types import ModelVersion
 
 
 def test_every_pod_is_restricted(objects: list[Object]) -> None:
@@ -65,3 +70,14 @@ def test_the_router_holds_no_credential_of_the_database() -> None:
     for _, container in containers(find(render(shape("standard")), "Deployment", "-router")):
         named = {one["name"] for one in container["env"] if "valueFrom" in one}
         assert named == {"TRIMTAB_EVENTS", "TRIMTAB_PSEUDONYM_KEY", "TRIMTAB_OUTCOMES_TOKEN", "TRIMTAB_ADMIN_TOKEN"}
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_arms_which_kserve_starts_are_hardened_alike_and_have_no_token(mode: str) -> None:
+    settings = KserveDeployer.model_validate({"kind": "kserve", "mode": mode})
+    model = ModelVersion("shop", 4, uri="s3://models/m-4/artifacts/bundle")
+    predictor = inference_service(model, settings, arm="treatment")["spec"]["predictor"]
+    assert predictor["automountServiceAccountToken"] is False
+    [container] = predictor["containers"]
+    router = dict(containers(find(render(), "Deployment", "-router")))["Deployment trimtab-router / router"]
+    assert container["securityContext"] == router["securityContext"]

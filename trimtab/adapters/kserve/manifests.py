@@ -221,6 +221,7 @@ def _predictor(model: ModelVersion, settings: KserveDeployer, *, named: bool) ->
         containers=[container],
         volumes=[client.V1Volume(name="tmp", empty_dir=client.V1EmptyDirVolumeSource())],
         service_account_name=account,
+        automount_service_account_token=False,  # a predictor asks the API server for nothing
         min_replicas=settings.min_replicas,
         max_replicas=settings.max_replicas,
         node_selector=settings.node_selector or None,
