@@ -131,6 +131,17 @@ def test_the_pod_runs_this_script_against_the_service() -> None:
     assert "--model=ux_sessions" in pod["spec"]["containers"][0]["args"]
 
 
+@pytest.mark.parametrize(("spec", "mounted"), [("ux_sessions", False), ("/var/lib/trimtab/specs/shop.yaml", True)])
+def test_a_spec_of_one_s_own_is_within_the_pod_s_reach(spec: str, mounted: bool) -> None:
+    [pod] = find(render({"helmTest": {"model": "shop", "spec": spec}}), "Pod", "-helm-test")
+    claims = [
+        one["persistentVolumeClaim"]["claimName"] for one in pod["spec"]["volumes"] if "persistentVolumeClaim" in one
+    ]
+    assert claims == (["trimtab-home"] if mounted else [])
+    [container] = pod["spec"]["containers"]
+    assert any(spec.startswith(mount["mountPath"]) for mount in container["volumeMounts"]) == mounted
+
+
 @pytest.mark.slow  # a second of its own, and the start of a router
 def test_the_real_router_passes(tmp_path: Path) -> None:
     answer = {"predictions": [{"probability": 0.2}]}
