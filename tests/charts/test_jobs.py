@@ -87,6 +87,14 @@ def test_histories_are_loaded_by_the_features_command() -> None:
     assert parameters["spec"] == "ux_sessions"
 
 
+def test_histories_may_be_loaded_by_a_profile_of_one_s_own() -> None:
+    values = {
+        "materializations": {"hourly": {"cron": "10 * * * *", "spec": "s", "profile": "/var/lib/trimtab/ray.yaml"}}
+    }
+    [(_, parameters)] = _commands(find(render(values), "CronJob", "-materialize-hourly")).values()
+    assert parameters["profile"] == "/var/lib/trimtab/ray.yaml"
+
+
 def test_no_run_overlaps_the_one_before(objects: list[Object]) -> None:
     for one in find(objects, "CronJob"):
         assert one["spec"]["concurrencyPolicy"] == "Forbid"
