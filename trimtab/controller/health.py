@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from trimtab.errors import BadInput
+
 _STALE_SECONDS = 30.0
 
 
@@ -39,6 +41,9 @@ def health_endpoint(pulse: Pulse, metrics: Callable[[], bytes], *, host: str, po
         metrics: Gives all metrics in Prometheus' text format.
         host: Address to listen at.
         port: Port; 0 for a free one.
+
+    Raises:
+        BadInput: The port is taken, or the address is not this machine's.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,7 +66,12 @@ def health_endpoint(pulse: Pulse, metrics: Callable[[], bytes], *, host: str, po
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
             """Keep quiet."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise BadInput(
+            f"nothing can listen at {host}:{port}: {error.strerror}.", remedy="Choose another port."
+        ) from error
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     try:

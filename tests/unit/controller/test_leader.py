@@ -225,3 +225,12 @@ def _status(port: int, path: str) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with (
+        health_endpoint(Pulse(), lambda: b"", host="127.0.0.1", port=0) as port,
+        pytest.raises(BadInput, match=f"listen at 127.0.0.1:{port}: Address already in use"),
+        health_endpoint(Pulse(), lambda: b"", host="127.0.0.1", port=port),
+    ):
+        pass

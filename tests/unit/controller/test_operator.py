@@ -15,6 +15,7 @@ import kmock
 import numpy as np
 import pytest
 
+from tests.unit.controller.users import come
 from trimtab.adapters.kubernetes import Objects, connect, log_in
 from trimtab.adapters.kubernetes_experiments import EXPERIMENTS, KubernetesExperiments
 from trimtab.controller.handlers import handlers
@@ -213,6 +214,39 @@ async def test_from_the_resource_to_the_ramp_and_over_a_restart_to_the_end(clust
         await cluster.until(lambda: cluster.events.count("Ship") == 1)
     assert cluster.events.count("Started") == cluster.events.count("StartRamp") == 1
     assert ports.registry.resolve("shop", "champion").version == 2
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_from_the_resource_over_looks_to_the_verdict_and_to_rest(cluster: Cluster, ports: StepPorts) -> None:
+    standings = Standings()
+    async with running(cluster, ports, standings):
+        await cluster.create(windowHours=1 / 3_600, reportingMinutes=0, looks={"units": 900})
+        await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
+        for batch in range(20):
+            if cluster.status["phase"] == "Shipped":
+                break
+            await asyncio.to_thread(come, ports, batch * 2_000, 2_000)
+        await cluster.until(lambda: cluster.status.get("drained") is True)
+        assert (cluster.status["phase"], cluster.status["verdict"]) == ("Shipped", "ship")
+        assert [look["number"] for look in cluster.status["looks"]] == [*range(1, len(cluster.status["looks"]) + 1)]
+        assert cluster.events.count("Ship") == 1
+        assert ports.registry.resolve("shop", "champion").version == 2
+        assert ports.arms.running == {"checkout-treatment"}
+
+        looked = _reconciles(standings)
+        await asyncio.sleep(1)
+        assert _reconciles(standings) <= looked + 1  # one was under way
+        await cluster.patch({"metadata": {"annotations": {"trimtab.dev/command": "abort"}}})
+        await cluster.until(lambda: "CommandTooLate" in cluster.events)
+
+
+def _reconciles(standings: Standings) -> float:
+    """How often the controller has looked."""
+    lines = standings.exposition().decode().splitlines()
+    return sum(
+        float(line.rpartition(" ")[2]) for line in lines if line.startswith("trimtab_controller_reconciles_total")
+    )
 
 
 @pytest.mark.slow

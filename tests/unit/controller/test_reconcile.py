@@ -1,7 +1,6 @@
 """A resource from one call to the next over a real store, event log and routes: all that the controller decides."""
 
 import errno
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.controller.users import come
 from trimtab.controller.reconcile import Outcome, pause, reconcile, refused, release
 from trimtab.errors import BadInput, Unavailable
-from trimtab.experiments.assignment import assign
 from trimtab.rollout.audit import AuditEntry
 from trimtab.rollout.plan import CONTROL, TREATMENT
 from trimtab.rollout.resource import read_metadata, read_resource
 from trimtab.steps import rollout
 from trimtab.testing.ports import StepPorts
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
-from trimtab.types import Endpoint, Event, ModelVersion
+from trimtab.types import Endpoint, ModelVersion
 
 
 @pytest.fixture(scope="module")
@@ -103,25 +102,6 @@ class Resource:
         if outcome.answered:
             self.body["metadata"]["annotations"] = {}
         return outcome
-
-
-def come(ports: StepPorts, seen: int, users: int, *, control: float = 0.10, treatment: float = 0.25) -> None:
-    """Users who meet the route in force, and what comes of it."""
-    route, now = ports.routes.get("shop"), datetime.now(UTC)
-    assert route is not None
-    experiment = route.experiment_at(now)
-    assert experiment is not None
-    rng, rates = np.random.default_rng(seen), {CONTROL: control, TREATMENT: treatment}
-    units = [f"u{seen + number}" for number in range(users)]
-    events = []
-    for unit, arm in zip(units, assign(units, experiment), strict=True):
-        if arm:
-            version = str(route.arms[arm].version)
-            events.append(Event(f"x-{unit}", "exposure", experiment.name, unit, now, arm=arm, version=version))
-            if rng.random() < rates[arm]:
-                events.append(Event(f"o-{unit}", "outcome", experiment.name, unit, now, metric="conversion", value=1.0))
-    ports.events.append(events)
-    time.sleep(1.01)  # their window closes
 
 
 def driven(found: Resource, *, calls: int = 40, **rates: float) -> Outcome:
