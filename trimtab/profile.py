@@ -143,11 +143,14 @@ class ConfigMapRoutes(_Strict):
     Attributes:
         namespace: Its namespace.
         name: Its name.
+        hearing_seconds: How long it takes, at most, until all routers see a change: the kubelet's period and the
+            lifetime of its cache.
     """
 
     kind: Literal["configmap"]
     namespace: str = "default"
     name: str = "trimtab-routes"
+    hearing_seconds: float = Field(default=120.0, ge=0)
 
 
 class Features(_Strict):

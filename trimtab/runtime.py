@@ -6,6 +6,7 @@ Each port is built on first use and imports its adapter then, so that a process 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,11 @@ class Runtime:
         if isinstance(settings, ConfigMapRoutes):
             from trimtab.adapters.kubernetes_routes import CONFIG_MAPS, KubernetesRoutes
 
-            return KubernetesRoutes(self._objects(CONFIG_MAPS, settings.namespace), name=settings.name)
+            return KubernetesRoutes(
+                self._objects(CONFIG_MAPS, settings.namespace),
+                name=settings.name,
+                hearing=timedelta(seconds=settings.hearing_seconds),
+            )
         from trimtab.adapters.routes import FileRoutes
 
         return FileRoutes(self.home / "routes")
@@ -308,7 +313,9 @@ def load(
     found = load_profile(profile)
     if routes_in_config_map is not None:
         namespace, name = routes_in_config_map
-        found = found.model_copy(update={"routes": ConfigMapRoutes(kind="configmap", namespace=namespace, name=name)})
+        settings = found.routes if isinstance(found.routes, ConfigMapRoutes) else ConfigMapRoutes(kind="configmap")
+        named = settings.model_copy(update={"namespace": namespace, "name": name})
+        found = found.model_copy(update={"routes": named})
     return Runtime(found, profile_name=profile, progress=progress)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def cluster() -> Iterator[KubernetesDouble]:
 def routes(cluster: KubernetesDouble, tmp_path: Path) -> Routes:
     api = connect(kubeconfig=str(cluster.kubeconfig(tmp_path / "config")))
     objects = Objects(api, CONFIG_MAPS, namespace="default", pause_seconds=0.01)
-    return KubernetesRoutes(objects, name="trimtab-routes")
+    return KubernetesRoutes(objects, name="trimtab-routes", hearing=timedelta(minutes=2))
 
 
 class TestKubernetesRoutes(RoutesContract):

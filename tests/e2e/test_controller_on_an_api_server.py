@@ -93,6 +93,7 @@ def profile(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "artifact_root": "s3://shop/artifacts",
         "events": "s3://shop/events",
         **dict.fromkeys(("study_storage", "feature_registry", "online_store"), ""),  # as in the chart's container
+        "routes": {"kind": "configmap", "hearing_seconds": 2},  # no router listens
         "pipelines": {"kind": "local"},
         "deployer": deployer,
     }

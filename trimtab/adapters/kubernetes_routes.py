@@ -13,7 +13,6 @@ from trimtab.errors import BadInput
 from trimtab.rollout.route import Route, dump_route, parse_route
 
 CONFIG_MAPS = Kind("", "v1", "configmaps", "Kubernetes")
-HEARING = timedelta(minutes=2)
 _MOST_BYTES = 1_000_000  # The API takes 1 MiB with everything.
 
 
@@ -26,7 +25,7 @@ class KubernetesRoutes:
         hearing: How long routers take to hear of a key, at most.
     """
 
-    def __init__(self, objects: Objects, *, name: str, hearing: timedelta = HEARING) -> None:
+    def __init__(self, objects: Objects, *, name: str, hearing: timedelta) -> None:
         self._objects = objects
         self._name = name
         self.hearing = hearing

@@ -190,6 +190,7 @@ def test_an_experiment_that_is_over_removes_the_services_of_those_before(
 
 def _profile(folder: Path, cluster: KubernetesDouble) -> Path:
     shipped = yaml.safe_load(Path("trimtab/profiles/local.yaml").read_text(encoding="utf-8"))
+    shipped["routes"] = {"kind": "configmap", "hearing_seconds": 45}
     deployer = {**SERVING, "kubeconfig": str(cluster.kubeconfig(folder / "config"))}
     path = folder / "profile.yaml"
     path.write_text(yaml.safe_dump({**shipped, "deployer": deployer}), encoding="utf-8")
@@ -207,6 +208,7 @@ def test_a_rollout_s_ports_are_made_once_and_have_its_own_resources(
     assert isinstance(first.profile.deployer, KserveDeployer)
     assert (first.profile.deployer.max_replicas, first.profile.deployer.min_replicas) == (7, 1)
     assert isinstance(first.routes, KubernetesRoutes)
+    assert first.routes.hearing == timedelta(seconds=45)
     with pytest.raises(BadInput, match="min_replicas 9 is more than max_replicas 3"):
         of("checkout", ServingResources(min_replicas=9))
 
