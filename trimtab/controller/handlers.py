@@ -13,7 +13,7 @@ import kopf
 
 from trimtab.controller.metrics import Standings
 from trimtab.controller.reconcile import Outcome, pause, reconcile, refused, release
-from trimtab.errors import BadInput, NotFound, TrimtabError
+from trimtab.errors import BadInput, TrimtabError
 from trimtab.ports import ClusterLogin, ExperimentResources, Ports
 from trimtab.rollout.resource import (
     BY,
@@ -32,7 +32,6 @@ from trimtab.rollout.resource import (
 
 _THREADS = 64  # Experiments that may wait for their arms, or for a service, at the same time.
 _REST = timedelta(minutes=5)  # Between two looks at an experiment that is over, drained and as it should be.
-_RETRY_SECONDS = 15.0  # until a status that could not be written is written
 _LOG = logging.getLogger(__name__)
 
 
@@ -88,22 +87,23 @@ def handlers(
 
     @kopf.timer(GROUP, VERSION, PLURAL, registry=registry, interval=every_seconds, backoff=30, id="look")
     def look(body: kopf.Body, retry: int, **_: Any) -> None:
-        now, metadata = datetime.now(UTC), read_metadata(body)
+        now, seen = datetime.now(UTC), dict(body)
+        metadata = read_metadata(seen)
         if rests.resting(metadata, now=now):
             return
         with standings.duration.time():
-            model, outcome = _looked_at(body, ports_of, now=now)
+            model, outcome = _looked_at(seen, body, ports_of, now=now)
         standings.note(metadata.name, model, outcome)
-        _tell(outcome, body, resources)
+        told = _tell(outcome, metadata, body, resources)
         _again(outcome, retry)
-        if outcome.done:
+        if told and outcome.done:
             rests.rest(metadata, now=now)
 
     @kopf.on.delete(GROUP, VERSION, PLURAL, registry=registry, backoff=30, id="release")
     def let_go(body: kopf.Body, retry: int, **_: Any) -> None:
-        metadata = read_metadata(body)
+        metadata = read_metadata(dict(body))
         outcome = release(metadata, _ports_to_end_with(body, ports_of), now=datetime.now(UTC))
-        _tell(outcome, body, resources)
+        _tell(outcome, metadata, body, resources)
         _again(outcome, retry)
         if not outcome.done:
             raise kopf.TemporaryError("The arm that lost is being drained.", delay=every_seconds)
@@ -139,19 +139,25 @@ def _asked(metadata: ResourceMetadata) -> tuple[object, ...]:
     return (metadata.created, metadata.generation, bool(metadata.status), *commands)
 
 
-def _looked_at(body: kopf.Body, ports_of: PortsOf, *, now: datetime) -> tuple[str, Outcome]:
-    """The model of an experiment, empty where its specification is not valid, and what came of the look."""
+def _looked_at(seen: Mapping[str, Any], body: kopf.Body, ports_of: PortsOf, *, now: datetime) -> tuple[str, Outcome]:
+    """The model of an experiment, empty where its specification is not valid, and what came of the look.
+
+    Args:
+        seen: The resource as the look began.
+        body: The resource, which kopf brings up to date while a handler runs.
+        ports_of: The ports of a rollout.
+        now: Aware time.
+    """
 
     def wanted() -> bool:
-        """Whether it is not being deleted; kopf brings the body up to date while a handler runs."""
+        """Whether it is not being deleted."""
         return "deletionTimestamp" not in body["metadata"]
 
     try:
-        resource = read_resource(body)
+        resource = read_resource(seen)
         ports = ports_of(resource.metadata.name, resource.serving)
     except BadInput as error:
-        metadata = read_metadata(body)
-        return "", refused(metadata, error, _ports_to_end_with(body, ports_of), now=now)
+        return "", refused(read_metadata(seen), error, _ports_to_end_with(seen, ports_of), now=now)
     return resource.plan.model, reconcile(resource, ports, now=now, wanted=wanted)
 
 
@@ -183,25 +189,31 @@ def _again(outcome: Outcome, retry: int) -> None:
         raise kopf.TemporaryError(outcome.failed, delay=pause(retry).total_seconds())
 
 
-def _tell(outcome: Outcome, body: kopf.Body, resources: ExperimentResources) -> None:
-    """Post the events, and write what is new into the resource.
+def _tell(outcome: Outcome, metadata: ResourceMetadata, body: kopf.Body, resources: ExperimentResources) -> bool:
+    """Post the events, write what is new into the status, and take the command off that was taken over.
 
-    Raises:
-        kopf.TemporaryError: It cannot be written for now; nothing but the mirror is lost.
+    Args:
+        outcome: What came of it.
+        metadata: What the outcome was computed from.
+        body: The resource as it is now.
+        resources: Where it is written.
+
+    Returns:
+        Whether it could be written. Nothing but the mirror is lost where it could not; the next look writes it.
     """
     for notice in outcome.notices:
         kopf.event(body, type=notice.kind, reason=notice.reason, message=notice.message)
-    metadata, changed = read_metadata(body), difference(body.get("status") or {}, outcome.status)
+    changed = difference(body.get("status") or {}, outcome.status)
     try:
         if changed:
             resources.report(metadata.name, changed)
         if outcome.answered:
             said = {key: value for key, value in metadata.annotations.items() if key in (COMMAND, REASON, BY)}
             resources.take_off(metadata.name, said)
-    except NotFound:
-        _LOG.info("%s is gone; its status is not written.", metadata.name)
     except TrimtabError as error:
-        raise kopf.TemporaryError(f"The status cannot be written: {error}", delay=_RETRY_SECONDS) from error
+        _LOG.warning("The status of '%s' cannot be written: %s", metadata.name, error)
+        return False
+    return True
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

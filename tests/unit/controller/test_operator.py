@@ -304,9 +304,8 @@ async def test_a_failure_is_told_and_tried_again(
 @pytest.mark.asyncio
 @pytest.mark.parametrize("refusals", [[422], [409], [503] * 5], ids=["refused", "conflict", "away"])
 async def test_a_status_that_is_not_taken_ends_no_experiment_s_looks(
-    cluster: Cluster, ports: StepPorts, monkeypatch: pytest.MonkeyPatch, refusals: list[int]
+    cluster: Cluster, ports: StepPorts, refusals: list[int]
 ) -> None:
-    monkeypatch.setattr("trimtab.controller.handlers._RETRY_SECONDS", 0.2)
     async with running(cluster, ports):
         await cluster.create()
         await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
@@ -315,6 +314,30 @@ async def test_a_status_that_is_not_taken_ends_no_experiment_s_looks(
         await cluster.until(lambda: not cluster.refusals)
         await cluster.patch({"spec": {"suspend": False, "plannedUnits": 5_000}})
         await cluster.until(lambda: _condition(cluster, "Ready") == "SpecChanged")
+
+
+@pytest.mark.asyncio
+async def test_a_command_that_comes_while_another_is_obeyed_is_answered_too(
+    cluster: Cluster, ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy, busy, go_on = ports.arms.deploy, threading.Event(), threading.Event()
+
+    def slow(model: ModelVersion, *, arm: str) -> Endpoint:
+        if ports.rollouts.state("checkout").over:  # the command is being obeyed
+            busy.set()
+            go_on.wait(PATIENCE_SECONDS)
+        return deploy(model, arm=arm)
+
+    async with running(cluster, ports):
+        await cluster.create()
+        await cluster.until(lambda: cluster.status.get("phase") == "Ramping")
+        monkeypatch.setattr(ports.arms, "deploy", slow)
+        await cluster.patch({"metadata": {"annotations": {"trimtab.dev/command": "promote"}}})
+        await cluster.until(busy.is_set)
+        await cluster.patch({"metadata": {"annotations": {"trimtab.dev/command": "abort"}}})
+        go_on.set()
+        await cluster.until(lambda: "CommandTooLate" in cluster.events)
+        await cluster.until(lambda: "trimtab.dev/command" not in cluster.resource["metadata"].get("annotations", {}))
 
 
 def _condition(cluster: Cluster, kind: str) -> str:
