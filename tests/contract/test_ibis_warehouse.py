@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trimtab.adapters.ibis import IbisWarehouse
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, TrimtabError
 from trimtab.experiments.cells import Key, Layout, QuantileRequest, Request, merged
 from trimtab.experiments.means import Measure, compare_means
 from trimtab.experiments.moments import Moments
@@ -189,3 +189,20 @@ def test_agrees_with_tea_tasting(tmp_path: Path) -> None:
         assert ours.absolute.estimate == pytest.approx(other.effect_size, rel=1e-9)
         assert ours.absolute.low == pytest.approx(other.effect_size_ci_lower, rel=1e-9)
         assert ours.p_value == pytest.approx(other.pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize("location", ["postgres://reader:s3cret@127.0.0.1:9/shop#t", "postgres://r:s3cret@h/shop"])
+def test_an_engine_that_cannot_be_reached_keeps_its_password(location: str) -> None:
+    with pytest.raises(TrimtabError, match=r"postgres://\w+:\*\*\*@") as raised:
+        IbisWarehouse().open(location, LAYOUT)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_an_engines_connection_ends_with_its_table(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        frame().to_sql("exposures", connection, index=False)
+    opened = IbisWarehouse().open(f"sqlite://{tmp_path}/shop.db#exposures", LAYOUT)
+    engine = opened._raw.get_backend().con
+    del opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        engine.execute("SELECT 1")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from math import ceil, isfinite, sqrt
+from weakref import finalize
 
 import ibis
 from ibis.common.exceptions import OperationNotDefinedError
@@ -44,7 +45,7 @@ from trimtab.adapters.ibis_tables import (
     with_outcomes,
 )
 from trimtab.errors import BadInput
-from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck, stacked
+from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck, stacked, without_password
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.quantiles import QuantileSummary, order_statistics
 
@@ -69,7 +70,10 @@ class IbisWarehouse:
         Raises:
             BadInput: It cannot be read, or lacks a column of the layout.
         """
-        return IbisMetricTable(open_table(location), location, layout)
+        table = open_table(location)
+        opened = IbisMetricTable(table, without_password(location), layout)
+        finalize(opened, table.get_backend().disconnect)
+        return opened
 
 
 class IbisMetricTable:

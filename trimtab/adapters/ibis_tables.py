@@ -10,7 +10,7 @@ import ibis
 from ibis.common.exceptions import OperationNotDefinedError, TableNotFound
 
 from trimtab.errors import BadInput, Unavailable
-from trimtab.experiments.cells import Layout, OutcomeJoin
+from trimtab.experiments.cells import Layout, OutcomeJoin, without_password
 from trimtab.sessions.explain import suggestion
 
 Table = Any  # ibis has no types that a checker could follow
@@ -54,7 +54,7 @@ def unreadable(location: str, error: Exception) -> BadInput | Unavailable:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     detail = lines[0] if lines else type(error).__name__
     if "://" in location:
-        return Unavailable(f"'{location.split('#', maxsplit=1)[0]}' did not answer: {detail}")
+        return Unavailable(f"'{without_password(location).split('#', maxsplit=1)[0]}' did not answer: {detail}")
     kind = "Parquet" if location.lower().endswith(_PARQUET) else "CSV"
     return BadInput(
         f"'{location}' cannot be read as {kind}: {detail}",
@@ -72,7 +72,8 @@ def check_columns(table: Table, names: tuple[str, ...], location: str) -> None:
         if name not in table.columns:
             near = suggestion(name, table.columns) or "."
             raise BadInput(
-                f"'{location}' has no column '{name}'{near}", remedy=f"Its columns are {', '.join(table.columns)}."
+                f"'{without_password(location)}' has no column '{name}'{near}",
+                remedy=f"Its columns are {', '.join(table.columns)}.",
             )
 
 
@@ -206,7 +207,7 @@ def utc(table: Table, column: str, location: str) -> Table:
         return table[column].cast("timestamp")
     shown = example(table, table[column], location)
     raise BadInput(
-        f"column '{column}' of '{location}' does not hold times{shown}.",
+        f"column '{column}' of '{without_password(location)}' does not hold times{shown}.",
         remedy="Write times as 2026-11-01T12:00:00Z.",
     )
 
@@ -262,13 +263,14 @@ def _delimiter(path: Path) -> str:
 
 def _engine_table(location: str) -> Table:
     uri, _, name = location.partition("#")
+    shown = without_password(uri)
     if not name:
-        raise BadInput(f"'{location}' names no table.", remedy="Write URI#TABLE, e.g. postgres://host/shop#exposures.")
+        raise BadInput(f"'{shown}' names no table.", remedy="Write URI#TABLE, e.g. postgres://host/shop#exposures.")
     try:
         return ibis.connect(uri).table(name)
     except TableNotFound as error:
         raise BadInput(
-            f"'{uri}' has no table '{name}'.", remedy="Check the name, with its schema if it has one."
+            f"'{shown}' has no table '{name}'.", remedy="Check the name, with its schema if it has one."
         ) from error
     except Exception as error:
         raise unreadable(location, error) from error

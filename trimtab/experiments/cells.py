@@ -4,6 +4,7 @@ A cell is one arm within one value of a key (a segment, a day). Cells share no u
 whole experiment is the sum of its cells and one pass over the data serves both.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,6 +16,16 @@ from trimtab.experiments.moments import Moments, merge_all
 from trimtab.experiments.quantiles import QuantileSummary
 
 MissingRule = Literal["refuse", "zero", "drop"]
+
+
+def without_password(location: str) -> str:
+    """A table's location as it may be shown, in an error or a report.
+
+    >>> without_password("postgres://reader:secret@db/shop#exposures")
+    'postgres://reader:***@db/shop#exposures'
+    """
+    hidden = re.sub(r"(?<=://)([^:/@?#]*):[^/?#]*@", r"\1:***@", location)
+    return re.sub(r"(?i)([?&](?:password|token|access_token)=)[^&#]*", r"\1***", hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from trimtab.experiments.analysis.calibrate import why_not
 from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.analysis.result import Analysis
 from trimtab.experiments.calibration import BUCKETS
-from trimtab.experiments.cells import Cell, Key, Layout, OutcomeJoin, QuantileRequest, Request
+from trimtab.experiments.cells import Cell, Key, Layout, OutcomeJoin, QuantileRequest, Request, without_password
 from trimtab.experiments.declaration import Flags, declare, locked
 from trimtab.experiments.spec import ExperimentSpec, changes, load_experiment, spec_hash
 from trimtab.ports import MetricTable, Ports
@@ -124,7 +124,7 @@ def read_material(spec: ExperimentSpec, data: str, ports: Ports, *, folder: Path
     cells = next(iter(segments.values()), days) or table.cells(wanted)
     if not cells and units.open_windows:
         raise BadInput(
-            f"the attribution window of all {units.open_windows:,} units in '{data}' is still open.",
+            f"the attribution window of all {units.open_windows:,} units in '{without_password(data)}' is still open.",
             remedy="Wait, shorten 'window_hours', or say in 'until' how long outcomes were recorded.",
         )
     tick("arms")
@@ -132,7 +132,7 @@ def read_material(spec: ExperimentSpec, data: str, ports: Ports, *, folder: Path
     buckets = _buckets(spec, table, arms, wanted)
     tick("calibration")
     return Material(
-        data=data,
+        data=without_password(data),
         arms=arms,
         segments=segments,
         days=days,
