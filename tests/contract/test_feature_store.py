@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,9 +15,12 @@ import pytest
 from trimtab.adapters.feast import FeastFeatureStore
 from trimtab.errors import BadInput
 from trimtab.ports import FeatureStore
+from trimtab.profile import load_profile
 from trimtab.sessions.inputs import PRIOR_SESSIONS
 from trimtab.sessions.spec import DatasetSpec
 from trimtab.testing.feature_store import START, FeatureStoreContract, visits, visits_spec
+
+PROFILES = Path(__file__).parents[2] / "examples" / "profiles"
 
 
 class TestSqlite(FeatureStoreContract):
@@ -30,14 +34,20 @@ class TestSqlite(FeatureStoreContract):
 class AddingEngine(FeatureStoreContract):
     """Feast's own engines write through the packed store as any other: they add, and clear nothing."""
 
-    type = ""
+    profile = ""
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> FeastFeatureStore:
-        online = f"sqlite:///{tmp_path}/online.db"
         return FeastFeatureStore(
-            tmp_path, registry=str(tmp_path / "registry.db"), online_store=online, batch_engine={"type": self.type}
+            tmp_path,
+            registry=str(tmp_path / "registry.db"),
+            online_store=f"sqlite:///{tmp_path}/online.db",
+            batch_engine=self.engine(),
         )
+
+    def engine(self) -> dict[str, object]:
+        """As the example's profile names it."""
+        return load_profile(str(PROFILES / self.profile)).features.batch_engine or {}
 
     def test_another_snapshot_takes_the_place_of_the_first(self, prepared: FeatureStore, spec: DatasetSpec) -> None:
         prepared.materialize(spec)
@@ -50,17 +60,28 @@ class AddingEngine(FeatureStoreContract):
 
 
 class TestLocalEngine(AddingEngine):
-    type = "local"
+    def engine(self) -> dict[str, object]:
+        return {"type": "local"}
 
 
 @pytest.mark.slow
 class TestRayEngine(AddingEngine):
-    type = "ray.engine"
+    profile = "ray.yaml"
 
     @pytest.fixture(autouse=True)
     def _ray(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("ray", reason="Ray is not installed")
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.mark.slow
+class TestSparkEngine(AddingEngine):
+    profile = "spark.yaml"
+
+    @pytest.fixture(autouse=True)
+    def _spark(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("pyspark", reason="PySpark is not installed")
+        monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
 
 
 @pytest.mark.parametrize(
