@@ -37,7 +37,7 @@ def postgres() -> Iterator[Path]:
 
         run(programs / "initdb", "-D", data, "-U", "shop", "--auth=trust", "--no-sync")
         options = f"-c listen_addresses= -c unix_socket_directories={name}"
-        control = [programs / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", folder / "log"]
+        control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", folder / "log"]
         run(*control, "-o", options, "start")
         try:
             yield folder
