@@ -309,7 +309,8 @@ def _below_minimums(turn: _Turn) -> tuple[str, ...]:
 def _too_short(turn: _Turn, minutes: float) -> list[str]:
     lasted = (turn.seen.now - turn.state.since) / timedelta(minutes=1)
     if lasted <= 0:
-        return [f"The step is in force from {turn.state.since.astimezone(UTC):%H:%M:%S} UTC on, when every router has heard of it."]
+        begins = f"{turn.state.since.astimezone(UTC):%H:%M:%S} UTC"
+        return [f"The step is in force from {begins} on, when every router has heard of it."]
     return [] if lasted >= minutes else [f"The step has lasted {lasted:.1f} of {minutes:g} minutes."]
 
 
