@@ -230,8 +230,7 @@ def _await_others(turn: _Turn, model: str) -> None:
         state = ports.rollouts.state(name)
         if not state.over:
             raise _Refused("Waiting", f"Experiment '{name}' of model '{model}' has not ended.")
-        route = ports.routes.get(model)
-        if (route is not None and route.experiment == name) or turn.now < free_from(plan, state, ports):
+        if turn.now < free_from(plan, state, ports):
             raise _Refused("Waiting", f"The arm of experiment '{name}' that lost is being drained.")
 
 

@@ -123,8 +123,8 @@ def free_from(plan: RolloutPlan, state: RolloutState, ports: Ports) -> datetime:
 
     Args:
         plan: The plan.
-        state: The state of a rollout that has ended.
-        ports: Uses `routes`, which have been told of the end.
+        state: The state of a rollout that has ended, of which routers have been told.
+        ports: Uses `routes`.
     """
     route = ports.routes.get(plan.model)
     published = route.published if route else None
