@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from trimtab.errors import BadInput, NotFound, TrimtabError, Unavailable
 from trimtab.ports import Ports
@@ -23,6 +23,7 @@ from trimtab.steps.rollout_converge import drain_time, free_from, server_name
 
 _STARTING = threading.Lock()  # Two resources of one model are started one after the other, so that the second sees it.
 DELETED = "the ModelExperiment was deleted."
+_CONVERGED = Condition("Ready", "True", "Converged")
 _NOT_SOONER = ("Waiting", "Suspended", "Deleted", "Invalid")  # Nothing is mended by trying again sooner than usual.
 
 
@@ -99,7 +100,7 @@ def reconcile(
     return _reconciled(
         turn,
         start=lambda: _start(turn, resource.plan, wanted),
-        check=lambda: _check_unchanged(turn, resource.plan),
+        ready=lambda: _unchanged(turn, resource.plan),
     )
 
 
@@ -113,14 +114,20 @@ def refused(metadata: ResourceMetadata, error: BadInput, ports: Ports, *, now: d
         now: Aware time.
     """
 
-    def invalid() -> Outcome:
+    def invalid() -> NoReturn:
         raise _Refused("Invalid", str(error))
 
-    return _reconciled(_Turn(metadata, ports, now), start=invalid, check=invalid)
+    return _reconciled(_Turn(metadata, ports, now), start=invalid, ready=invalid)
 
 
-def _reconciled(turn: _Turn, *, start: Callable[[], Outcome], check: Callable[[], object]) -> Outcome:
-    """Start a rollout, or obey, check the specification, and drive it; what is over or was commanded is not checked."""
+def _reconciled(turn: _Turn, *, start: Callable[[], Outcome], ready: Callable[[], Condition]) -> Outcome:
+    """Start a rollout, or obey, check the specification, and drive it; what is over or was commanded is not checked.
+
+    Args:
+        turn: The call.
+        start: Starts it.
+        ready: Checks the specification; what it says is told where all goes well.
+    """
     answered = False
     try:
         state = _recorded(turn)
@@ -129,9 +136,8 @@ def _reconciled(turn: _Turn, *, start: Callable[[], Outcome], check: Callable[[]
         _check_owner(turn, state)
         answered = _commanded(turn, state)
         with turn.ports.rollouts.driving(turn.name):
-            if not state.over and turn.ports.rollouts.next_command(turn.name) is None:
-                check()
-            return replace(_driven(turn), answered=answered)
+            checked = not state.over and turn.ports.rollouts.next_command(turn.name) is None
+            return replace(_driven(turn, ready() if checked else _CONVERGED), answered=answered)
     except (TrimtabError, OSError) as error:
         return replace(_stalled(turn, error), answered=answered)
 
@@ -210,14 +216,19 @@ def _check_owner(turn: _Turn, state: RolloutState) -> None:
         )
 
 
-def _check_unchanged(turn: _Turn, plan: RolloutPlan) -> None:
-    """Nothing is decided by other rules than those of the start."""
-    if dump_plan(turn.ports.rollouts.plan(turn.name)) != dump_plan(plan):
-        raise _Refused(
-            "SpecChanged",
-            "The specification is not the one that the experiment was started with; nothing is decided until it is.",
-            remedy="Rules do not change while data come in: undo the change, or abort and apply it by another name.",
-        )
+def _unchanged(turn: _Turn, plan: RolloutPlan) -> Condition:
+    """Rules do not change while data come in: it goes on by those of the start, guardrails included."""
+    if dump_plan(turn.ports.rollouts.plan(turn.name)) == dump_plan(plan):
+        return _CONVERGED
+    changed = Condition(
+        "Ready",
+        "False",
+        "SpecChanged",
+        "The specification is not the one that the experiment was started with, by which it goes on. "
+        "Rules do not change while data come in: undo the change, or abort and apply it by another name.",
+    )
+    turn.notices.extend(_news(turn.status, changed))
+    return changed
 
 
 def _await_others(turn: _Turn, model: str) -> None:
@@ -254,7 +265,7 @@ def _commanded(turn: _Turn, state: RolloutState) -> bool:
     return True
 
 
-def _driven(turn: _Turn) -> Outcome:
+def _driven(turn: _Turn, ready: Condition = _CONVERGED) -> Outcome:
     """Decide and make the world follow, or only say where it stands; the caller drives the rollout."""
     rollouts = turn.ports.rollouts
     plan, state = rollouts.plan(turn.name), rollouts.state(turn.name)
@@ -269,8 +280,7 @@ def _driven(turn: _Turn) -> Outcome:
         turn.notices.append(_notice(decision))
     status = mirrored(plan, result.state, decision, _looked(taken), result.servers)
     status["drained"] = result.drained
-    conditions = (Condition("Ready", "True", "Converged"), *progress(result.state, decision))
-    return _outcome(turn, status, conditions, done=result.drained)
+    return _outcome(turn, status, (ready, *progress(result.state, decision)), done=result.drained)
 
 
 def _standing(turn: _Turn, plan: RolloutPlan, state: RolloutState) -> Outcome:

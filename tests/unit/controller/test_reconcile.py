@@ -165,18 +165,27 @@ def test_a_controller_that_died_before_it_wrote_the_status_goes_on(ports: StepPo
     assert ports.rollouts.state("checkout").step == 1
 
 
-def test_another_plan_is_refused_until_it_is_the_old_one(ports: StepPorts) -> None:
+def test_another_plan_is_refused_and_the_old_one_goes_on_with_its_guardrails(ports: StepPorts) -> None:
     found = Resource(ports)
     found.seen()
     found.seen()
     found.body["spec"]["plannedUnits"] = 5_000
     outcome = found.seen()
-    assert outcome.failed
+    assert [(notice.kind, notice.reason) for notice in outcome.notices] == [("Warning", "SpecChanged")]
     assert found.condition("Ready") == ("False", "SpecChanged")
     assert found.status["phase"] == "Ramping"
     assert found.seen().notices == ()  # said once
-    found.body["spec"]["plannedUnits"] = 4_000
-    found.seen()
+    driven(found, control=0.25, treatment=0.10)
+    assert found.status["phase"] == "RolledBack"
+    assert ports.rollouts.plan("checkout").planned_units == 4_000
+
+
+def test_a_plan_that_is_the_old_one_again_is_ready(ports: StepPorts) -> None:
+    found = Resource(ports)
+    for planned in (4_000, 5_000, 4_000):
+        found.body["spec"]["plannedUnits"] = planned
+        found.seen()
+        found.seen()
     assert found.condition("Ready") == ("True", "Converged")
 
 
