@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.options import OPTIONAL_ENVIRONMENT, REQUIRED_ENVIRONMENT
-from tests.charts.rendering import Object, containers, find, render, shape
+from tests.charts.rendering import NAMESPACE, Object, containers, find, render, shape
 from trimtab.profile import load_profile, shipped_profiles
 
 VARIABLES = set(re.findall(r"\$\{(\w+)", shipped_profiles()["cluster"].read_text(encoding="utf-8")))
@@ -74,3 +74,33 @@ def test_the_generated_environment_has_what_pipelines_and_arms_read() -> None:
     assert needed <= secrets["trimtab-arms"].keys()
     assert secrets["trimtab-arms"]["TRIMTAB_STUDY_STORAGE"] == ""
     assert secrets["trimtab-arms"]["TRIMTAB_PSEUDONYM_KEY"] == secrets["trimtab-environment"]["TRIMTAB_PSEUDONYM_KEY"]
+
+
+@pytest.mark.parametrize("namespace", ["", "models"])
+def test_arms_have_an_account_that_reads_models_from_the_embedded_store(namespace: str) -> None:
+    objects = render({**shape("embedded"), "serving": {"namespace": namespace}})
+    [account] = find(objects, "ServiceAccount", "-arms")
+    [secret] = find(objects, "Secret", "-models")
+    assert account["secrets"] == [{"name": secret["metadata"]["name"]}]
+    assert account["metadata"]["namespace"] == secret["metadata"]["namespace"] == (namespace or NAMESPACE)
+    where = secret["metadata"]["annotations"]
+    [environment] = find(objects, "Secret", "-environment")
+    scheme = "https" if where["serving.kserve.io/s3-usehttps"] == "1" else "http"
+    found = environment["stringData"]
+    assert f"{scheme}://{where['serving.kserve.io/s3-endpoint']}" == found["AWS_ENDPOINT_URL"]
+    assert secret["stringData"].items() <= found.items()
+    assert _serving_account(objects) == account["metadata"]["name"]
+
+
+def test_an_account_of_one_s_own_serves_the_arms() -> None:
+    named = {"serving": {"serviceAccountName": "model-reader"}}
+    assert _serving_account(render({**shape("embedded"), **named})) == "model-reader"
+    assert _serving_account(render(named)) == "model-reader"
+    assert not _serving_account(render())
+
+
+def _serving_account(objects: list[Object]) -> str:
+    [controller] = find(objects, "Deployment", "-controller")
+    [container] = controller["spec"]["template"]["spec"]["containers"]
+    [value] = [one["value"] for one in container["env"] if one["name"] == "TRIMTAB_SERVING_ACCOUNT"]
+    return str(value)

@@ -89,6 +89,15 @@ annotations:
 {{- default .Release.Namespace .Values.serving.namespace -}}
 {{- end -}}
 
+{{/* Service account of the arms' pods. The embedded store brings one, since an account of the namespace knows no key to it. */}}
+{{- define "trimtab.servingAccount" -}}
+{{- if .Values.embedded.enabled -}}
+{{- default (printf "%s-arms" (include "trimtab.fullname" .)) .Values.serving.serviceAccountName -}}
+{{- else -}}
+{{- .Values.serving.serviceAccountName -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "trimtab.kubeflowNamespace" -}}
 {{- default .Release.Namespace .Values.kubeflow.namespace -}}
 {{- end -}}

@@ -101,7 +101,7 @@ root, needs (names read from the environment's Secret), objectStore (whether it 
 - name: TRIMTAB_SERVING_MODE
   value: {{ .root.Values.serving.mode }}
 - name: TRIMTAB_SERVING_ACCOUNT
-  value: {{ .root.Values.serving.serviceAccountName | quote }}
+  value: {{ include "trimtab.servingAccount" .root | quote }}
 - name: TRIMTAB_SERVING_PROFILE
   value: {{ .root.Values.serving.onlineFeatures | ternary "cluster" "" | quote }}
 - name: TRIMTAB_SERVING_SECRET
