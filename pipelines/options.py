@@ -63,6 +63,9 @@ class Options:
         tolerations: Taints that tuning workers put up with.
         retries: How often a tuning worker that was lost is started again. It goes on with its share of the trials, so
             that an eviction costs the one trial that was running.
+        cpu: CPUs that every task asks for, such as `2` or `500m`; empty for none.
+        memory: Memory that every task asks for and may use at most, such as `4Gi`; empty for none. A task without any
+            is the first to go where a node runs short, and none starts where a quota counts memory.
         image: Image of every task.
         worker_image: Image of the tuning workers, where it is another.
         environment_secret: Secret with the `cluster` profile's environment variables; empty for none.
@@ -75,6 +78,8 @@ class Options:
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     retries: int = 0
+    cpu: str = ""
+    memory: str = ""
     image: str = IMAGE
     worker_image: str = ""
     environment_secret: str = ""
@@ -85,6 +90,12 @@ class Options:
             raise BadInput(f"workers is {self.workers}; it must be from 1 to 64.")
         if not 0 <= self.retries <= MOST_RETRIES:
             raise BadInput(f"retries is {self.retries}; it must be from 0 to {MOST_RETRIES}.")
+        for name, value, form, example in (
+            ("cpu", self.cpu, r"\d+(\.\d+)?|\d+m", "2 or 500m"),
+            ("memory", self.memory, r"\d+(\.\d+)?([KMGT]i?)?", "4Gi"),
+        ):
+            if value and not re.fullmatch(form, value):
+                raise BadInput(f"{name} is '{value}', which is no quantity.", remedy=f"For example: {example}.")
         if self.resource and self.accelerator == "none":
             raise BadInput(
                 f"resource '{self.resource}' is given without an accelerator.",

@@ -7,8 +7,13 @@ from pipelines.options import HOME, OPTIONAL_ENVIRONMENT, REQUIRED_ENVIRONMENT, 
 
 
 def place(task: PipelineTask, options: Options) -> PipelineTask:
-    """Give a task its image, environment and shared volume."""
+    """Give a task its image, resources, environment and shared volume."""
     task.set_container_image(options.image)
+    kubernetes.set_security_context(task, run_as_non_root=True)  # KFP drops capabilities and sets seccomp by itself
+    if options.cpu:
+        task.set_cpu_request(options.cpu)
+    if options.memory:
+        task.set_memory_request(options.memory).set_memory_limit(options.memory)
     if options.environment_secret:
         for names, optional in ((REQUIRED_ENVIRONMENT, False), (OPTIONAL_ENVIRONMENT, True)):
             variables = {name: name for name in names}

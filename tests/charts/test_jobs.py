@@ -138,6 +138,16 @@ def test_a_pool_says_how_often_a_lost_worker_is_started_again(retries: int) -> N
     assert found["Job trimtab-schedule-nightly / compile"][1]["retries"] == retries
 
 
+def test_a_pool_says_what_its_tasks_ask_for() -> None:
+    values = {**shape("cpu"), "accelerators": {"pools": {"big": {"accelerator": "none", "cpu": 2, "memory": "16Gi"}}}}
+    asked = {}
+    for pool in ("big", "cpu"):
+        values["schedules"]["nightly"]["pool"] = pool
+        found = _commands(find(render(values), "Job", "-nightly"))["Job trimtab-schedule-nightly / compile"][1]
+        asked[pool] = (found["cpu"], found["memory"])
+    assert asked == {"big": ("2", "16Gi"), "cpu": ("1", "4Gi")}
+
+
 def test_pools_are_equals() -> None:
     accelerators = {}
     for pool in ("cpu", "nvidia", "gaudi"):

@@ -74,6 +74,8 @@ def compile_(
     retries: Annotated[
         int, typer.Option("--retries", help="How often a tuning worker that was lost is started again.")
     ] = 0,
+    cpu: Annotated[str, typer.Option("--cpu", help="CPUs that every task asks for: 2, 500m.")] = "",
+    memory: Annotated[str, typer.Option("--memory", help="Memory that every task asks for and may use: 4Gi.")] = "",
     image: Annotated[str, typer.Option("--image", help="Image of every task.")] = "",
     worker_image: Annotated[str, typer.Option("--worker-image", help="Image of the tuning workers.")] = "",
     environment_secret: Annotated[
@@ -90,6 +92,8 @@ def compile_(
         accelerator=options.parse_accelerator(accelerator),
         resource=resource,
         retries=retries,
+        cpu=cpu,
+        memory=memory,
         node_selector=options.parse_node_selector(node_selector or []),
         tolerations=tuple(options.parse_toleration(text) for text in toleration or []),
         image=image or options.IMAGE,

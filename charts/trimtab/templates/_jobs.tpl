@@ -13,7 +13,7 @@ podFailurePolicy:
 {{/* The pool of a schedule, with what it leaves out. */}}
 {{- define "trimtab.pool" -}}
 {{- $pool := index .root.Values.accelerators.pools (default "cpu" .name) -}}
-{{- $whole := merge (dict) $pool (dict "workers" 2 "namespace" "" "nodeSelector" dict "tolerations" list "image" "" "resourceName" "" "quota" 0) -}}
+{{- $whole := merge (dict) $pool (dict "workers" 2 "namespace" "" "nodeSelector" dict "tolerations" list "image" "" "resourceName" "" "quota" 0 "cpu" "1" "memory" "4Gi") -}}
 {{- if not (hasKey $whole "retries") -}}{{- $_ := set $whole "retries" 3 -}}{{- end -}}{{- /* `merge` takes 0 for absent */ -}}
 {{- toYaml $whole -}}
 {{- end -}}
@@ -39,6 +39,8 @@ spec:
         - --out=/tmp/pipeline.yaml
         - --workers={{ $pool.workers }}
         - --retries={{ $pool.retries }}
+        - --cpu={{ $pool.cpu }}
+        - --memory={{ $pool.memory }}
         - --accelerator={{ $pool.accelerator }}
         {{- if and (ne $pool.accelerator "none") $pool.resourceName }}
         - --resource={{ $pool.resourceName }}

@@ -26,7 +26,7 @@ def test_every_reason_that_the_controller_gives_is_explained() -> None:
     explained = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()[1:] if line)))
     source = Path(reconcile.__file__).read_text(encoding="utf-8")
     given = set(re.findall(r'_Refused\(\s*"(\w+)"', source)) | set(re.findall(r'return "(\w+)"', source))
-    given |= set(re.findall(r'"Ready", "\w+", "(\w+)"', source))
+    given |= set(re.findall(r'"Ready",\s*"\w+",\s*"(\w+)"', source))
     assert given - {"Suspended", "Converged"} == explained
 
 

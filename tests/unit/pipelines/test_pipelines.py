@@ -65,6 +65,28 @@ def test_a_lost_worker_is_started_again_and_no_other_task_is(tmp_path: Path) -> 
     assert retried == {"tune": 3}
 
 
+def test_every_task_asks_for_what_it_needs_and_runs_as_nobody_special(tmp_path: Path) -> None:
+    pipeline, platform = _compiled(tmp_path, Options(cpu="500m", memory="4Gi"))
+    executors = pipeline["deploymentSpec"]["executors"]  # type: ignore[index]
+    for executor in executors.values():
+        asked = executor["container"]["resources"]
+        assert (asked["resourceCpuRequest"], asked["resourceMemoryRequest"], asked["resourceMemoryLimit"]) == (
+            "500m",
+            "4Gi",
+            "4Gi",
+        )
+        assert "resourceCpuLimit" not in asked  # CPU that nobody else wants is there to be used
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]  # type: ignore[index]
+    assert placed.keys() == executors.keys()
+    assert all(one["securityContext"] == {"runAsNonRoot": True} for one in placed.values())
+
+
+@pytest.mark.parametrize("wrong", [{"cpu": "two"}, {"cpu": "1.5m"}, {"memory": "4 GB"}, {"memory": "-1Gi"}])
+def test_refuses_what_is_no_quantity(wrong: dict[str, str]) -> None:
+    with pytest.raises(BadInput, match="no quantity"):
+        Options(**wrong)  # type: ignore[arg-type]
+
+
 def test_workers_on_gaudi_share_its_recipes_where_they_share_a_volume() -> None:
     assert Options(accelerator="gaudi").worker_environment == {"PT_HPU_LAZY_MODE": "0"}
     told = Options(accelerator="gaudi", volume_claim="home").worker_environment
@@ -89,7 +111,8 @@ def test_nodes_and_taints_concern_the_tuning_workers_alone(tmp_path: Path) -> No
     options = Options(node_selector={"pool": "cards"}, tolerations=(Toleration("card", "", "NoSchedule"),))
     platform = _compiled(tmp_path, options)[1]
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]  # type: ignore[index]
-    assert set(executors) == {"exec-tune"}
+    placed = {name for name, one in executors.items() if "nodeSelector" in one or "tolerations" in one}
+    assert placed == {"exec-tune"}
 
 
 def test_the_secret_has_what_the_cluster_profile_needs() -> None:
