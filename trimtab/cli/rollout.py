@@ -104,7 +104,7 @@ def step(*, name: NameArgument, profile: console.ProfileOption = "local", as_jso
 
     ports = runtime.load(profile)
     with ports.rollouts.driving(name):
-        result = rollout.run(rollout.Config(name, follow=ports.deployer.lasting), ports)
+        result = _taken(rollout.Config(name, follow=ports.deployer.lasting), ports)
     console.emit(result, as_json=as_json, render=lambda: console.out.print(decision_line(result), highlight=False))
 
 
@@ -185,7 +185,7 @@ def _command(kind: Literal["promote", "abort"], name: str, *, who: str, why: str
     try:
         with ports.rollouts.driving(name):
             driving = True
-            rollout.run(rollout.Config(name, follow=ports.deployer.lasting), ports)
+            _taken(rollout.Config(name, follow=ports.deployer.lasting), ports)
         if not ports.deployer.lasting:
             console.err.print(
                 "Recorded. Nobody serves the arms: start the rollout once more, and routes and aliases follow.",
@@ -254,7 +254,17 @@ def _drive(plan: Any, ports: Any, *, coming: Iterator[Any] | None, pause: float)
 def _step(name: str, ports: Any, *, known_until: datetime | None) -> Any:
     from trimtab.steps import rollout
 
-    return rollout.run(rollout.Config(name, known_until=known_until), ports)
+    return _taken(rollout.Config(name, known_until=known_until), ports)
+
+
+def _taken(config: Any, ports: Any) -> Any:
+    """A step's result; that the tracker is away is only said."""
+    from trimtab.steps import rollout
+
+    result = rollout.run(config, ports)
+    if result.untracked:
+        console.err.print(f"{result.untracked} The next step tells it.", highlight=False, markup=False)
+    return result
 
 
 def _nobody_left(result: Any) -> BadInput:

@@ -280,6 +280,9 @@ def _driven(turn: _Turn, ready: Condition = _CONVERGED) -> Outcome:
         turn.notices.append(_notice(decision))
     status = mirrored(plan, result.state, decision, _looked(taken), result.servers)
     status["drained"] = result.drained
+    if result.untracked and ready == _CONVERGED:
+        ready = Condition("Ready", "False", "Untracked", result.untracked)
+        turn.notices.extend(_news(turn.status, ready))
     return _outcome(turn, status, (ready, *progress(result.state, decision)), done=result.drained)
 
 

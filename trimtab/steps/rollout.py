@@ -7,11 +7,11 @@ next one goes on from the record. A tracker that is away keeps no user with a ve
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trimtab.errors import BadInput, NotFound
+from trimtab.errors import BadInput, NotFound, TrimtabError
 from trimtab.ports import Ports
 from trimtab.rollout.audit import AuditEntry, dump_entry
 from trimtab.rollout.machine import advance
@@ -50,6 +50,7 @@ class Result:
         decision: What was decided.
         drained: Whether the rollout has ended and the arm that lost is gone.
         servers: Where each arm is served.
+        untracked: Why the tracker has not heard of every decision; empty where it has. The next step tells it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Result:
     decision: Decision
     drained: bool
     servers: dict[str, str]
+    untracked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def run(config: Config, ports: Ports) -> Result:
 
     Raises:
         NotFound: There is no such rollout.
-        Unavailable: A server or a service does not answer.
+        Unavailable: A server or a service does not answer; for the tracker alone, the result says so.
     """
     plan, state = ports.rollouts.plan(config.name), ports.rollouts.state(config.name)
     if config.follow and state.status == "pending" and ports.rollouts.next_command(plan.name) is None:
@@ -167,9 +169,10 @@ def run(config: Config, ports: Ports) -> Result:
     if news:
         ports.rollouts.record(plan.name, entry)
     try:
-        return _followed(config, plan, entry, ports)
+        result = _followed(config, plan, entry, ports)
     finally:
-        _track_news(plan, ports)
+        untracked = _track_news(plan, ports)
+    return replace(result, untracked=untracked)
 
 
 def superseded(name: str, ports: Ports) -> bool:
@@ -248,13 +251,21 @@ def _telling(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
     return tuple(one for place, one in enumerate(decisions) if one.action != "hold" or place == last)
 
 
-def _track_news(plan: RolloutPlan, ports: Ports) -> None:
-    """Record what the tracker has not heard of: the newest decision, and those of a time when it was away."""
+def _track_news(plan: RolloutPlan, ports: Ports) -> str:
+    """Record what the tracker has not heard of: the newest decision, and those of a time when it was away.
+
+    Returns:
+        Why it could not be told; empty where it was. The audit log is the record, so nobody has to wait for this one.
+    """
     entries, told = list(ports.rollouts.audit(plan.name)), ports.rollouts.tracked(plan.name)
     for number, entry in enumerate(entries[told:], start=told + 1):
         if entry.decision.action != "hold" or entry.seen.look is not None:
-            _track(plan, entry, ports)
+            try:
+                _track(plan, entry, ports)
+            except TrimtabError as error:
+                return str(error)
         ports.rollouts.mark_tracked(plan.name, number)
+    return ""
 
 
 def _track(plan: RolloutPlan, entry: AuditEntry, ports: Ports) -> None:

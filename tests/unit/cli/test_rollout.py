@@ -98,6 +98,19 @@ def test_what_does_not_answer_for_a_while_ends_nothing(ports: StepPorts, monkeyp
     assert result.decision.action == "hold"
 
 
+def test_a_tracker_that_is_away_is_only_said(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("the tracker does not answer.")
+
+    rollout.start(plan(), ports.as_ports())
+    monkeypatch.setattr(ports.tracker, "run", away)
+    result, _ = next(cli._drive(plan(), ports, coming=None, pause=0))
+    assert result.state.status == "ramping"
+    assert "the tracker does not answer." in capsys.readouterr().err
+
+
 def test_a_first_step_that_fails_is_an_error(ports: StepPorts, monkeypatch: pytest.MonkeyPatch) -> None:
     rollout.start(plan(), ports.as_ports())
 

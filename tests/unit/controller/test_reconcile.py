@@ -1,10 +1,11 @@
 """A resource from one call to the next over a real store, event log and routes: all that the controller decides."""
 
 import errno
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -432,6 +433,31 @@ def test_transition_times_change_with_the_condition_alone(ports: StepPorts) -> N
     found.seen(later=timedelta(hours=1))
     after = {one["type"]: one["lastTransitionTime"] for one in found.status["conditions"]}
     assert {kind for kind in after if after[kind] != before[kind]} == {"Progressing", "Decided"}
+
+
+def test_a_tracker_that_is_away_hides_no_decision_and_holds_up_no_deletion(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> NoReturn:
+        raise Unavailable("the tracker does not answer.")
+
+    found = Resource(ports)
+    found.seen()
+    with monkeypatch.context() as patched:
+        patched.setattr(ports.tracker, "run", away)
+        outcome = found.seen()
+        assert found.status["phase"] == "Ramping"
+        assert found.condition("Ready") == ("False", "Untracked")
+        assert [notice.reason for notice in outcome.notices] == ["StartRamp", "Untracked"]
+        assert not outcome.failed  # nothing is mended by trying again sooner
+        assert found.seen().notices == ()
+    found.seen()
+    assert found.condition("Ready") == ("True", "Converged")
+    monkeypatch.setattr(ports.tracker, "run", away)
+    found.deleted()
+    time.sleep(0.01)  # twice the timeout of a request
+    assert found.deleted().done
+    assert "checkout-treatment" not in ports.arms.running
 
 
 def test_failures_are_tried_again_ever_more_rarely() -> None:
