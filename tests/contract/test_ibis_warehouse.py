@@ -1,5 +1,6 @@
 """Moments of tables through Ibis, held against numpy on the same rows, and against tea-tasting."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -191,11 +192,21 @@ def test_agrees_with_tea_tasting(tmp_path: Path) -> None:
         assert ours.p_value == pytest.approx(other.pvalue, rel=1e-9)
 
 
-@pytest.mark.parametrize("location", ["postgres://reader:s3cret@127.0.0.1:9/shop#t", "postgres://r:s3cret@h/shop"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "postgres://reader:s3cret@127.0.0.1:9/shop#t",
+        "postgres://r:s3cret@h/shop",
+        "postgress://r:s3cret@h/shop#t",  # Ibis' own error quotes it
+        "postgres://r:s3cret/more@h/shop#t",
+        "postgres://r:s3cret#more@h/shop#t",
+        "postgres://r:s3cret@more@h/shop#t",
+    ],
+)
 def test_an_engine_that_cannot_be_reached_keeps_its_password(location: str) -> None:
-    with pytest.raises(TrimtabError, match=r"postgres://\w+:\*\*\*@") as raised:
+    with pytest.raises(TrimtabError, match=r"postgress?://\w+:\*\*\*@") as raised:
         IbisWarehouse().open(location, LAYOUT)
-    assert "s3cret" not in str(raised.value)
+    assert not {"s3cret", "more"} & set(re.split(r"\W", str(raised.value)))
 
 
 def test_an_engines_connection_ends_with_its_table(tmp_path: Path) -> None:

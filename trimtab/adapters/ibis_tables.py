@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from glob import iglob
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ibis
 from ibis.common.exceptions import OperationNotDefinedError, TableNotFound
@@ -52,7 +53,7 @@ def run(expression: Table, location: str) -> list[dict[str, Any]]:
 def unreadable(location: str, error: Exception) -> BadInput | Unavailable:
     """An engine's failure in our words."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    detail = lines[0] if lines else type(error).__name__
+    detail = without_password(lines[0]) if lines else type(error).__name__
     if "://" in location:
         return Unavailable(f"'{without_password(location).split('#', maxsplit=1)[0]}' did not answer: {detail}")
     kind = "Parquet" if location.lower().endswith(_PARQUET) else "CSV"
@@ -263,7 +264,14 @@ def _delimiter(path: Path) -> str:
 
 def _engine_table(location: str) -> Table:
     uri, _, name = location.partition("#")
-    shown = without_password(uri)
+    shown, _, _ = without_password(location).partition("#")
+    try:
+        _ = urlsplit(uri).port
+    except ValueError:
+        # Without the cause: its words are a part of the password.
+        raise BadInput(
+            f"'{shown}' is not a URI.", remedy="Write '/', '#' and '?' of a password as %2F, %23 and %3F."
+        ) from None
     if not name:
         raise BadInput(f"'{shown}' names no table.", remedy="Write URI#TABLE, e.g. postgres://host/shop#exposures.")
     try:

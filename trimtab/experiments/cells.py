@@ -18,14 +18,16 @@ from trimtab.experiments.quantiles import QuantileSummary
 MissingRule = Literal["refuse", "zero", "drop"]
 
 
-def without_password(location: str) -> str:
-    """A table's location as it may be shown, in an error or a report.
+def without_password(text: str) -> str:
+    """A table's location, or a text that quotes one, as it may be shown in an error or a report.
+
+    A password may hold what a URI's should not (`/`, `#`, `@`), so everything up to the last `@` is taken for it.
 
     >>> without_password("postgres://reader:secret@db/shop#exposures")
     'postgres://reader:***@db/shop#exposures'
     """
-    hidden = re.sub(r"(?<=://)([^:/@?#]*):[^/?#]*@", r"\1:***@", location)
-    return re.sub(r"(?i)([?&](?:password|token|access_token)=)[^&#]*", r"\1***", hidden)
+    hidden = re.sub(r"(?<=://)([^:/@?#\s]*):[^\s]*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&](?:password|token|access_token)=)[^&#\s'\"]*", r"\1***", hidden)
 
 
 @dataclass(frozen=True, slots=True)
