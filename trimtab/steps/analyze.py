@@ -66,7 +66,7 @@ def judged(config: Config, ports: Ports) -> tuple[ExperimentSpec, Analysis]:
     if bool(config.data) == bool(config.aggregates):
         raise BadInput("give either a file with one row per unit, or --aggregates.", remedy="Not both, not neither.")
     base = load_experiment(config.spec) if config.spec else None
-    name = Path(config.data or config.aggregates).name.split(".")[0] or "experiment"
+    name = Path(without_password(config.data or config.aggregates)).name.split(".")[0] or "experiment"
     spec = declare(base, config.flags, name=name)
     folder = Path(config.spec).parent if config.spec else Path()
     if config.aggregates:
@@ -110,7 +110,10 @@ def read_material(spec: ExperimentSpec, data: str, ports: Ports, *, folder: Path
     table = ports.warehouse.open(data, layout(spec, folder))
     units = table.units()
     if not units.rows:
-        raise BadInput(f"'{data}' has no rows that count.", remedy="Check the file, and the spec's dates and segments.")
+        raise BadInput(
+            f"'{without_password(data)}' has no rows that count.",
+            remedy="Check the file, and the spec's dates and segments.",
+        )
     tick("units")
     caps = _caps(spec, table)
     wanted = requests(spec, caps)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from trimtab.errors import BadInput
-from trimtab.experiments.cells import Layout, Request
+from trimtab.experiments.cells import Layout, Request, without_password
 from trimtab.experiments.declaration import Flags, declare, lock
 from trimtab.experiments.planning import MetricDesign, Scope, design_metric, look_bounds
 from trimtab.experiments.power import MetricPlan, TestPlan
@@ -144,7 +144,7 @@ def _from_history(history: str, spec: ExperimentSpec, ports: Ports) -> dict[str,
     ]
     cells = table.cells(requests)
     if not cells:
-        raise BadInput(f"'{history}' has no units.")
+        raise BadInput(f"'{without_password(history)}' has no units.")
     plans = {}
     for name, metric in named.items():
         moments = cells[0].moments[name]
