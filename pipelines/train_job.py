@@ -18,7 +18,8 @@ _SHARED_MEMORY = "1Gi"  # of the processes of a node; a container has 64 MiB, wh
 _USER = 10001  # of the images
 
 _DEVICES = {"none": "cpu", "nvidia": "cuda", "gaudi": "hpu"}
-_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_LONGEST_POD = 63  # JobSet refuses a job of which a pod, NAME-node-0-INDEX-abcde, would have a longer name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,15 @@ class Fit:
     runtime: str = RUNTIME
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise BadInput(
-                f"name '{self.name}' is none that Kubernetes takes.",
-                remedy="Use lower-case letters, digits and '-', up to 63, a letter first.",
-            )
         for name in ("nodes", "processes"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        longest = _LONGEST_POD - len(f"-{_CONTAINER}-0-{self.nodes - 1}-abcde")
+        if not _NAME.fullmatch(self.name) or len(self.name) > longest:
+            raise BadInput(
+                f"name '{self.name}' is none that Kubernetes takes.",
+                remedy=f"Use lower-case letters, digits and '-', up to {longest}, a letter first.",
+            )
 
 
 def train_job(fit: Fit, options: Options) -> dict[str, Any]:

@@ -78,8 +78,12 @@ def test_the_processes_of_a_node_get_shared_memory() -> None:
 def test_refuses_a_fit_without_processes_or_a_shared_volume() -> None:
     with pytest.raises(BadInput, match="processes is 0"):
         Fit("nightly", "s-1", processes=0)
-    for name in ("", "Nightly", "../nightly", "n" * 64):
+    for name in ("", "Nightly", "../nightly", "nightly-", "n" * 49):
         with pytest.raises(BadInput, match="none that Kubernetes takes"):
             Fit(name, "s-1")
+    longest = "n" * 48
+    assert len(f"{Fit(longest, 's-1', nodes=10).name}-node-0-9-abcde") == 63
+    with pytest.raises(BadInput, match="up to 47"):
+        Fit(longest, "s-1", nodes=11)
     with pytest.raises(BadInput, match="shared volume"):
         train_job(Fit("nightly", "s-1"), Options())
