@@ -1,13 +1,16 @@
 """What the guides to a cluster say is so: their values render, their arithmetic is right, their accounts are all."""
 
+import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.charts.rendering import SHAPES, find, render, shape
+from tests.charts.rendering import SHAPES, containers, find, render, shape
 from trimtab.profile import shipped_profiles
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -27,9 +30,51 @@ def test_the_values_of_the_guide_render() -> None:
     assert [one for one in find(render(together), "Job") if "-rollout-checkout-v4" in one["metadata"]["name"]]
 
 
-def test_the_guide_s_secret_has_every_variable_without_a_default() -> None:
+def _variables(path: Path) -> dict[str, str]:
+    """As `kubectl create secret --from-env-file` reads them."""
+    pairs = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def test_the_guide_s_secrets_are_what_the_profile_needs_and_arms_get_three_of_them(tmp_path: Path) -> None:
+    [block] = [one for one in re.findall(r"```bash\n(.*?)```", INSTALL, re.DOTALL) if "<<END" in one]
+    environment = {**os.environ, "RELEASE": "runs", "ARMS": "models"}
+    subprocess.run(["sh", "-euc", block.split("\nkubectl")[0]], cwd=tmp_path, env=environment, check=True)
+    found, arms = _variables(tmp_path / "trimtab.env"), _variables(tmp_path / "arms.env")
     needed = set(re.findall(r"\$\{(\w+)\}", shipped_profiles()["cluster"].read_text(encoding="utf-8")))
-    assert needed | {"TRIMTAB_PSEUDONYM_KEY"} <= set(re.findall(r"--from-literal=(\w+)=", INSTALL))
+    assert needed | {"TRIMTAB_PSEUDONYM_KEY", "MLFLOW_BACKEND_STORE_URI"} == found.keys() == arms.keys()
+    assert found["MLFLOW_TRACKING_URI"] == "http://trimtab-mlflow.runs:5000"
+    [generated] = [one["stringData"] for one in find(render(shape("embedded")), "Secret", "-arms")]
+    given = {name for name, value in arms.items() if value}
+    assert given == {name for name, value in generated.items() if value}
+    assert all(arms[name] == found[name] for name in given)
+
+
+def test_the_guide_names_secrets_accounts_and_containers_that_the_chart_reads() -> None:
+    values = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", INSTALL, re.DOTALL)[0])
+    objects = render(values)
+    named = set(re.findall(r"create secret generic ([\w-]+)", INSTALL)) - {"model-reader"}  # KServe reads that one
+    everything = json.dumps(objects)
+    assert named == {"trimtab-environment", "trimtab-secrets", "trimtab-arms"}
+    assert all(f'"{name}"' in everything for name in (*named, "model-reader"))
+    [job] = find(objects, "Job", "-schedule-nightly")
+    assert f"job/{job['metadata']['name']}" in INSTALL
+    assert [one["name"] for one in job["spec"]["template"]["spec"]["containers"]] == ["command"]
+
+
+def test_what_the_guide_sets_beside_the_embedded_shape_is_a_value_and_pulls_only_our_images_from_there() -> None:
+    [block] = [one for one in re.findall(r"```bash\n(.*?)```", INSTALL, re.DOTALL) if "embedded-values" in one]
+    values: dict[str, Any] = shape("embedded")
+    for path, value in re.findall(r"--set ([\w.]+)=(\S+)", block):
+        *parents, last = path.split(".")
+        inner = values
+        for name in parents:
+            inner = inner.setdefault(name, {})
+        inner[last] = value.strip('"')
+    values["serving"]["namespace"] = "models"
+    for where, container in containers(render(values)):
+        ours = "trimtab/" in container["image"]
+        assert container["image"].startswith("registry.example.com/") == ours, where
 
 
 def test_every_account_is_explained_and_no_other() -> None:
