@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from trimtab.errors import TrimtabError
 from trimtab.experiments.analysis.evidence import Material, whole
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.spec import ExperimentSpec
@@ -40,24 +41,35 @@ def observe(
             so far, as in a simulation.
 
     Raises:
-        Unavailable: The event log does not answer.
+        Unavailable: The event log does not answer, and a decision needs it: to give up needs no evidence.
     """
     command, hearing = ports.rollouts.next_command(plan.name), ports.routes.hearing.total_seconds()
+    bare = Observation(now, command=command, hearing_seconds=hearing)
     if state.over or state.status == "pending":
-        return Observation(now, command=command, hearing_seconds=hearing)
+        return bare
+    try:
+        return _with_evidence(bare, plan, state, ports, known_until=known_until)
+    except TrimtabError:
+        if command is None or command.kind != "abort":
+            raise
+        return bare
+
+
+def _with_evidence(
+    bare: Observation, plan: RolloutPlan, state: RolloutState, ports: Ports, *, known_until: datetime | None
+) -> Observation:
+    now = bare.now
     levels = ports.events.service_levels(plan.name, "exposure", since=state.since)
     shadow = ports.events.service_levels(plan.name, "shadow", since=state.since) if state.status == "shadow" else {}
     until = known_until or now - timedelta(minutes=plan.reporting_minutes)
     enrolled, look = _outcomes(plan, state, ports, now=now, until=until)
-    return Observation(
-        now,
+    return replace(
+        bare,
         look=look,
         levels=levels,
         shadow=shadow,
         enrolled=enrolled.units,
         open_windows=enrolled.open_windows,
-        command=command,
-        hearing_seconds=hearing,
     )
 
 

@@ -336,6 +336,21 @@ def test_deleted_it_leads_users_away_before_the_arm_goes(ports: StepPorts) -> No
     assert "the ModelExperiment was deleted" in found.status["reasons"][0]
 
 
+def test_an_event_log_that_is_away_holds_up_no_deletion(ports: StepPorts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> NoReturn:
+        raise Unavailable("the event log does not answer.")
+
+    found = Resource(ports)
+    found.seen()
+    found.seen()
+    monkeypatch.setattr(ports.events, "service_levels", away)
+    assert found.seen().failed  # deciding needs it
+    found.deleted()
+    assert found.status["phase"] == "Aborted"
+    time.sleep(0.01)  # twice the timeout of a request
+    assert found.deleted().done
+
+
 def test_deleted_before_it_started_it_goes_at_once(ports: StepPorts) -> None:
     assert Resource(ports).deleted().done
 
