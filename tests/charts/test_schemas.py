@@ -12,7 +12,7 @@ from kubernetes_validate import utils
 
 from tests.charts import crds
 from tests.charts.conftest import EVERY
-from tests.charts.rendering import Object, find, render, shape
+from tests.charts.rendering import Object, find, pod_specs, render, shape
 
 # From the oldest that the chart accepts to the newest that the validator knows.
 VERSIONS = ("1.30", "1.33", "1.37")
@@ -100,3 +100,17 @@ def test_names_that_look_like_numbers_stay_text(name: str) -> None:
     for one in render({**values, **merged}, name="4713"):
         if _core(one):
             kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
+
+
+def test_long_numbers_are_written_out() -> None:
+    values: Object = {
+        **shape("standard"),
+        "security": {"runAsUser": 1_000_650_000, "fsGroup": 1_000_650_000},  # as OpenShift hands them out
+        "jobs": {"activeDeadlineSeconds": 1_209_600},
+    }
+    objects = render(values)
+    for where, spec in pod_specs(objects):
+        context = spec["securityContext"]
+        assert [type(context[key]) for key in ("runAsUser", "runAsGroup", "fsGroup")] == [int] * 3, where
+    for one in find(objects, "CronJob"):
+        assert repr(one["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]) == "1209600"

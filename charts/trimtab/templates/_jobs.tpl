@@ -120,7 +120,7 @@ spec:
     spec:
       backoffLimit: 3
       {{- include "trimtab.podFailurePolicy" (dict "container" "command") | nindent 6 }}
-      activeDeadlineSeconds: {{ .root.Values.jobs.activeDeadlineSeconds }}
+      activeDeadlineSeconds: {{ .root.Values.jobs.activeDeadlineSeconds | int64 }}
       ttlSecondsAfterFinished: 604800
       template:
         {{- include "trimtab.jobPod" . | nindent 8 }}

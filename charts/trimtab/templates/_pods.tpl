@@ -4,11 +4,11 @@
 {{- define "trimtab.podSecurity" -}}
 runAsNonRoot: true
 {{- with .Values.security.runAsUser }}
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
+runAsUser: {{ . | int64 }}
+runAsGroup: {{ . | int64 }}
 {{- end }}
 {{- with .Values.security.fsGroup }}
-fsGroup: {{ . }}
+fsGroup: {{ . | int64 }}
 fsGroupChangePolicy: OnRootMismatch
 {{- end }}
 seccompProfile:
