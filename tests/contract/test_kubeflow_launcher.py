@@ -181,7 +181,7 @@ def test_waiting_survives_a_short_outage(launcher: KubeflowLauncher, double: Kub
 @pytest.mark.parametrize(
     ("answer", "kind", "says"),
     [
-        ((401, '{"error": "token is expired"}'), BadInput, "token is expired Run 'a' is followed no longer"),
+        ((401, '{"error": "token is expired"}'), BadInput, "token is expired. Run 'a' is followed no longer"),
         ((503, "away"), Unavailable, "Run 'a' is followed no longer; it goes on"),
     ],
 )
@@ -209,11 +209,11 @@ def test_an_interrupted_wait_says_that_the_run_goes_on(double: KubeflowDouble, t
 
 
 def test_a_call_that_is_not_answered_ends(double: KubeflowDouble, toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeflow_session, "_READ_SECONDS", 0.2)
     launcher = KubeflowLauncher(_settings(double.url), poll_seconds=0.01)
     launcher.submit(toy, {"marks": "m"}, run_key="a", wait=False)
     released = threading.Event()
     double.get_run = lambda run_id: released.wait(60)  # type: ignore[method-assign]
+    monkeypatch.setattr(kubeflow_session, "_READ_SECONDS", 0.2)
     try:
         with pytest.raises(Unavailable, match="timed out"):
             launcher.submit(toy, {"marks": "m"}, run_key="a")

@@ -227,7 +227,9 @@ class KubeflowLauncher:
         except NotFound:  # somebody deleted it
             raise
         except (BadInput, Unavailable) as error:
-            raise type(error)(f"{error.message} {goes_on}", remedy=f"{error.remedy} {again}".strip()) from error
+            raise type(error)(
+                f"{error.message.rstrip('.')}. {goes_on}", remedy=f"{error.remedy} {again}".strip()
+            ) from error
         except KeyboardInterrupt as error:
             raise TrimtabError(goes_on, remedy=again) from error
         described = self._describe(run, pipeline)

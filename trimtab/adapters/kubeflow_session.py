@@ -61,9 +61,10 @@ def connect(settings: KubeflowPipelines) -> tuple[Any, str | None]:
 def _limit(client: Any) -> None:
     """Give each call a time limit: the client has none, and waits for ever where a connection was cut silently."""
     pool = client._run_api.api_client.rest_client.pool_manager  # all its APIs share it
-    unlimited, limit = pool.request, urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+    unlimited = pool.request
 
     def request(method: str, url: str, **options: Any) -> Any:
+        limit = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
         return unlimited(method, url, **{**options, "timeout": options.get("timeout") or limit})
 
     pool.request = request
