@@ -53,3 +53,22 @@ def test_charts_and_scripts_of_a_command_are_there(guide: Path) -> None:
 def test_commands_are_found_in_the_guides_that_are_full_of_them() -> None:
     for guide, least in (("docs/install.md", 6), ("docs/pipelines.md", 5), ("docs/controller.md", 2), ("README.md", 3)):
         assert len(list(_lines(ROOT / guide, "trimtab"))) >= least
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = set()
+    for row in re.findall(r"^\| `trimtab (.*?)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        group = ""  # named once; the next commands are its own until another is
+        for words in row.split("`, `"):
+            named = words.removeprefix("trimtab ").split()
+            group = named[0] if len(named) > 1 else group
+            listed.add(" ".join(named if len(named) > 1 else [*group.split(), *named]))
+    assert sorted(listed) == sorted(_leaves(typer.main.get_command(commands())))
+
+
+def _leaves(command: Any, *names: str) -> Iterator[str]:
+    for name, inner in command.commands.items():
+        if hasattr(inner, "commands"):
+            yield from _leaves(inner, *names, name)
+        else:
+            yield " ".join([*names, name])
