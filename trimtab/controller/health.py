@@ -43,7 +43,7 @@ def health_endpoint(pulse: Pulse, metrics: Callable[[], bytes], *, host: str, po
         port: Port; 0 for a free one.
 
     Raises:
-        BadInput: The port is taken, or the address is not this machine's.
+        BadInput: The port is taken or none, or the address is not this machine's.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,10 +68,9 @@ def health_endpoint(pulse: Pulse, metrics: Callable[[], bytes], *, host: str, po
 
     try:
         server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise BadInput(
-            f"nothing can listen at {host}:{port}: {error.strerror}.", remedy="Choose another port."
-        ) from error
+    except (OSError, OverflowError) as error:
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise BadInput(f"nothing can listen at {host}:{port}: {reason}.", remedy="Choose another port.") from error
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     try:
