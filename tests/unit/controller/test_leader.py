@@ -238,7 +238,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 def test_a_port_that_there_is_not_is_named() -> None:
     with (
-        pytest.raises(BadInput, match="listen at 127.0.0.1:80810: .*port must be"),
+        pytest.raises(BadInput, match=r"listen at 127\.0\.0\.1:80810: .*port must be"),
         health_endpoint(Pulse(), bytes, host="127.0.0.1", port=80810),
     ):
         pass
