@@ -273,11 +273,13 @@ def _driven(turn: _Turn, ready: Condition = _CONVERGED) -> Outcome:
         return _gone(turn, plan)
     if turn.suspended and not state.over and rollouts.next_command(turn.name) is None:
         return _standing(turn, plan, state)
-    result = rollout.run(rollout.Config(turn.name), turn.ports)
-    taken = [entry.decision for entry in rollouts.audit(turn.name)]
+    before = len(list(rollouts.audit(turn.name)))
+    try:
+        result = rollout.run(rollout.Config(turn.name), turn.ports)
+    finally:  # What is decided is told also where the world cannot follow yet.
+        taken = [entry.decision for entry in rollouts.audit(turn.name)]
+        turn.notices.extend(_notice(decision) for decision in taken[before:] if decision.action != "hold")
     decision = taken[-1] if result.state.over else result.decision
-    if not state.over and decision.action != "hold":
-        turn.notices.append(_notice(decision))
     status = mirrored(plan, result.state, decision, _looked(taken), result.servers)
     status["drained"] = result.drained
     if result.untracked and ready == _CONVERGED:

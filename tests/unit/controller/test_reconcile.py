@@ -148,6 +148,25 @@ def test_each_decision_is_an_event_once(ports: StepPorts) -> None:
     assert reasons == ["Started", "StartRamp"]
 
 
+def test_a_decision_that_the_world_cannot_follow_yet_is_an_event_all_the_same(
+    ports: StepPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: ModelVersion, *, arm: str) -> Endpoint:
+        raise Unavailable(f"arm '{arm}' has no node.")
+
+    found = Resource(ports)
+    found.seen()
+    found.seen()
+    found.ask("abort")
+    with monkeypatch.context() as patched:
+        patched.setattr(ports.arms, "deploy", broken)
+        outcome = found.seen()
+    assert outcome.failed
+    assert [notice.reason for notice in outcome.notices] == ["Abort", "Unavailable"]
+    assert found.seen().notices == ()
+    assert found.status["phase"] == "Aborted"
+
+
 def test_a_worse_version_is_taken_back_with_a_warning(ports: StepPorts) -> None:
     found = Resource(ports)
     outcome = driven(found, control=0.25, treatment=0.10)
