@@ -132,6 +132,15 @@ def test_what_is_not_installed_is_not_watched() -> None:
     assert "trimtab.experiments" not in {group["name"] for group in rule["spec"]["groups"]}
 
 
+def test_arms_are_watched_though_the_router_is_another_s() -> None:
+    without = render({"router": {"enabled": False}}, api_versions=[PROMETHEUS])
+    assert not find(without, "ServiceMonitor")
+    assert find(without, "PodMonitor", "-arms")
+    [rule] = find(without, "PrometheusRule")
+    groups = [group["name"] for group in rule["spec"]["groups"]]
+    assert groups == ["trimtab.experiments", "trimtab.arms", "trimtab.jobs"]
+
+
 def test_monitors_find_the_router_s_service() -> None:
     objects = render(shape("standard"))
     [monitor] = find(objects, "ServiceMonitor")
