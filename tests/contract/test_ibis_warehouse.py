@@ -3,8 +3,11 @@
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,3 +220,22 @@ def test_an_engines_connection_ends_with_its_table(tmp_path: Path) -> None:
     del opened
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         engine.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(("table", "says"), [("exposures", "no column 'absent'"), ("nothing", "no table 'nothing'")])
+def test_an_engines_connection_ends_with_an_error_too(
+    table: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        frame().to_sql("exposures", connection, index=False)
+    engines, connect = [], ibis.connect
+
+    def noted(uri: str) -> Any:
+        engines.append(connect(uri))
+        return engines[-1]
+
+    monkeypatch.setattr(ibis, "connect", noted)
+    with pytest.raises(BadInput, match=says):
+        IbisWarehouse().open(f"sqlite://{tmp_path}/shop.db#{table}", replace(LAYOUT, unit="absent"))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        engines[0].con.execute("SELECT 1")

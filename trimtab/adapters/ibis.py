@@ -44,7 +44,7 @@ from trimtab.adapters.ibis_tables import (
     window,
     with_outcomes,
 )
-from trimtab.errors import BadInput
+from trimtab.errors import BadInput, TrimtabError
 from trimtab.experiments.cells import Cell, Key, Layout, QuantileRequest, Request, UnitCheck, stacked, without_password
 from trimtab.experiments.moments import Moments
 from trimtab.experiments.quantiles import QuantileSummary, order_statistics
@@ -71,8 +71,13 @@ class IbisWarehouse:
             BadInput: It cannot be read, or lacks a column of the layout.
         """
         table = open_table(location)
-        opened = IbisMetricTable(table, without_password(location), layout)
-        finalize(opened, table.get_backend().disconnect)
+        disconnect = table.get_backend().disconnect
+        try:
+            opened = IbisMetricTable(table, without_password(location), layout)
+        except TrimtabError:
+            disconnect()
+            raise
+        finalize(opened, disconnect)
         return opened
 
 

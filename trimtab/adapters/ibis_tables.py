@@ -275,12 +275,18 @@ def _engine_table(location: str) -> Table:
     if not name:
         raise BadInput(f"'{shown}' names no table.", remedy="Write URI#TABLE, e.g. postgres://host/shop#exposures.")
     try:
-        return ibis.connect(uri).table(name)
+        engine = ibis.connect(uri)
+    except Exception as error:
+        raise unreadable(location, error) from error
+    try:
+        return engine.table(name)
     except TableNotFound as error:
+        engine.disconnect()
         raise BadInput(
             f"'{shown}' has no table '{name}'.", remedy="Check the name, with its schema if it has one."
         ) from error
     except Exception as error:
+        engine.disconnect()
         raise unreadable(location, error) from error
 
 
