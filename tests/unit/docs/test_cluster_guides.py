@@ -77,6 +77,15 @@ def test_what_the_guide_sets_beside_the_embedded_shape_is_a_value_and_pulls_only
         assert container["image"].startswith("registry.example.com/") == ours, where
 
 
+def test_the_guide_s_patch_makes_whoever_fetches_models_as_confined_as_the_release_s_pods() -> None:
+    initialiser, account = (json.loads(one) for one in re.findall(r"--patch '(.*?)'", INSTALL, re.DOTALL))
+    given = initialiser["spec"]["container"]["securityContext"]
+    _, container = next(iter(containers(find(render(), "Deployment", "-router"))))
+    ours = {key: value for key, value in container["securityContext"].items() if key != "readOnlyRootFilesystem"}
+    assert ours.items() <= given.items()
+    assert account == {"secrets": [{"name": "model-reader"}]}
+
+
 def test_every_account_is_explained_and_no_other() -> None:
     table = SECURITY.split("## Service accounts")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == _accounts()
