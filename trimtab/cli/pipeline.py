@@ -198,8 +198,10 @@ def _parse(arguments: list[str] | None) -> dict[str, object]:
 
 
 def _derived_key(pipeline: str, arguments: dict[str, object]) -> str:
-    """A key that equal commands on equal data share; a changed file makes another run."""
+    """A key that equal commands on equal data share; a changed file or compiled pipeline makes another run."""
     digest = hashlib.sha256(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS))
+    if Path(pipeline).is_file():
+        digest.update(Path(pipeline).read_bytes())
     for name in ("data", "spec"):
         path = Path(str(arguments[name]))
         if path.is_file():

@@ -88,6 +88,22 @@ def test_submits_and_schedules_on_a_cluster(
         assert orjson.loads(capsys.readouterr().out)["schedule"] == "schedule-2"
 
 
+def test_a_pipeline_that_was_compiled_otherwise_makes_another_run(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled, runs = tmp_path / "training.yaml", []
+    with kubeflow_double() as double:
+        monkeypatch.setenv("KFP_ENDPOINT", double.url)
+        monkeypatch.setenv("KFP_TOKEN", TOKEN)
+        for image in ("shop/pipeline:1", "shop/pipeline:2", "shop/pipeline:1"):
+            assert _run("pipeline", "compile", "--image", image, "--out", str(compiled)) == 0
+            capsys.readouterr()
+            submit = ["pipeline", "submit", "--profile", cluster, "--pipeline", str(compiled), "--json"]
+            assert _run(*submit, "--data", "s3://shop/sessions.parquet", "--spec", "ux_sessions") == 0
+            runs.append(orjson.loads(capsys.readouterr().out)["id"])
+    assert runs == ["run-1", "run-2", "run-1"]
+
+
 def test_an_endpoint_that_is_away_exits_with_three(
     cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,7 +135,7 @@ def test_tells_of_runs_and_their_tasks_on_a_cluster(
         assert "no runs yet" in capsys.readouterr().out
         submit = ["--data", "s3://shop/sessions.parquet", "--spec", "ux_sessions", "--run-key", "first"]
         assert _run("pipeline", "submit", "--profile", cluster, *submit) == 0
-        double.runs[0].pipeline_spec["root"]["dag"]["tasks"]["mark"] = {}
+        double.runs[0].pipeline_spec["pipeline_spec"]["root"]["dag"]["tasks"]["mark"] = {}
         double.logs = {"run-1-mark": "half\n[whole]\n"}
         capsys.readouterr()
         assert _run("pipeline", "runs", "--profile", cluster) == 0
