@@ -41,4 +41,4 @@ def test_the_options_of_the_guide_are_the_process_s() -> None:
     (usage,) = re.findall(r"^python -m trimtab\.controller(.*?)```", GUIDE, re.DOTALL | re.MULTILINE)
     named = set(re.findall(r"--[a-z-]+", usage))
     known = {option for action in process._parser()._actions for option in action.option_strings if option[:2] == "--"}
-    assert named == known - {"--help", "--log-level"}
+    assert named == known - {"--help"}
