@@ -292,7 +292,7 @@ def _standing(turn: _Turn, plan: RolloutPlan, state: RolloutState) -> Outcome:
     """Nothing is decided; the status says so."""
     taken = [entry.decision for entry in turn.ports.rollouts.audit(turn.name)]
     if not taken:
-        return _outcome(turn, {}, (Condition("Progressing", "False", "Suspended"),))
+        return _outcome(turn, {"phase": "Waiting"}, (Condition("Progressing", "False", "Suspended"),))
     servers = {str(arm["name"]): str(arm["url"]) for arm in turn.status.get("arms") or ()}
     status = mirrored(plan, state, taken[-1], _looked(taken), servers)
     return _outcome(turn, status, progress(state, taken[-1], suspended=True))

@@ -268,6 +268,19 @@ def test_suspended_before_the_start_it_does_not_start(ports: StepPorts) -> None:
     assert ports.rollouts.names() == []
 
 
+def test_suspended_before_the_arms_are_there_it_waits(ports: StepPorts) -> None:
+    found = Resource(ports)
+    found.seen()
+    found.body["spec"]["suspend"] = True
+    found.seen()
+    assert found.status["phase"] == "Waiting"
+    assert found.condition("Progressing") == ("False", "Suspended")
+    found.body["spec"]["suspend"] = False
+    found.seen()
+    found.seen()
+    assert found.status["phase"] == "Ramping"
+
+
 def test_suspended_it_decides_nothing_but_obeys(ports: StepPorts) -> None:
     found = Resource(ports)
     found.seen()
