@@ -39,6 +39,7 @@ def run(
     as_json: console.JsonOption = False,
 ) -> None:
     """Run the whole loop: data, features, model, KPIs, experiment, verdict, promotion, drift, retraining."""
+    started = datetime.now(UTC)
     _check(data, spec)
     where = choices.choice("--device", device, choices.DEVICES)
     from trimtab import runtime
@@ -52,10 +53,10 @@ def run(
     with console.progress_bars(enabled=not as_json) as progress:
         ports = runtime.load(profile, progress=progress)
         with _alone(ports.home):
-            identifier = f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+            identifier = f"run-{started:%Y%m%d-%H%M%S}"
             config = loop.Config(
                 identifier, data=data, spec=spec or SIMULATED, sessions=sessions, users=users, trials=trials,
-                seed=seed, device=where, out=out,
+                seed=seed, device=where, out=out, started=started,
             )  # fmt: skip
             with announced(ports, {config.run: "", config.retraining: "retrain"}, enabled=not as_json):
                 made = loop.run(config, ports)

@@ -257,7 +257,8 @@ class LoopReport:
         promotion: What became of the champion.
         drift: How later sessions differ.
         retrain: The new challenger.
-        timings_seconds: Seconds per stage, in the order that they ran.
+        timings_seconds: Seconds that each stage worked, in the order that they ran; without the start of its process.
+        elapsed_seconds: Seconds from the start of the run to its report, where that is known.
         provenance: How it was made.
     """
 
@@ -272,4 +273,5 @@ class LoopReport:
     drift: DriftSection | StageSkipped
     retrain: RetrainSection | StageSkipped
     timings_seconds: dict[str, float]
+    elapsed_seconds: float | None
     provenance: Provenance

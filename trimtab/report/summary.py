@@ -59,6 +59,7 @@ def summarise(report: LoopReport) -> Summary:
             "auc": retrain.auc.estimate if retrain and retrain.auc else None,
         },
         "timings_seconds": dict(report.timings_seconds),
+        "elapsed_seconds": report.elapsed_seconds,
         "versions": dict(report.provenance.versions),
         "seeds": dict(report.provenance.seeds),
         "skipped": {name: part.reason for name, part in parts.items() if isinstance(part, StageSkipped)},

@@ -54,7 +54,7 @@ def terminal_table(report: LoopReport) -> RenderableType:
     for label, part in parts.items():
         skipped = isinstance(part, StageSkipped)
         table.add_row(label, Text("\n".join(_lines(part)), style="dim" if skipped else ""))
-    table.add_row("time", _time(report.timings_seconds))
+    table.add_row("time", _time(report.timings_seconds, report.elapsed_seconds))
     tone = words.TONES[report.experiment.decision] if isinstance(report.experiment, ExperimentSection) else "neutral"
     return Group(Text(words.lead(report), style=_STYLES[tone]), "", table)
 
@@ -117,8 +117,8 @@ def _impact_lines(impact: ImpactSection) -> list[str]:
     return [*lines, *([impact.agreement.words] if impact.agreement else [])] or ["no KPI that can be changed"]
 
 
-def _time(seconds: dict[str, float]) -> str:
+def _time(seconds: dict[str, float], elapsed: float | None) -> str:
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:_SLOWEST]
     parts = ", ".join(f"{stage} {words.duration(value)}" for stage, value in slowest)
-    total = words.duration(sum(seconds.values()))
-    return f"{total} ({parts})" if parts else total
+    total = words.duration(sum(seconds.values()) if elapsed is None else elapsed)
+    return f"{total} (longest at work: {parts})" if parts else total

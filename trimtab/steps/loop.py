@@ -6,6 +6,7 @@ recorded as skipped, with the reason, and the rest goes on.
 
 import shlex
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from trimtab.errors import NotFound
@@ -35,6 +36,7 @@ class Config:
         seed: Seed of everything random.
         device: `auto`, `cpu`, `cuda` or `hpu`.
         out: Folder of the report.
+        started: Aware time at which the run began, for the report; unknown where absent.
     """
 
     run: str
@@ -46,6 +48,7 @@ class Config:
     seed: int = 7
     device: str = "auto"
     out: str = "reports/latest"
+    started: datetime | None = None
 
     @property
     def retraining(self) -> str:
@@ -59,7 +62,14 @@ class Config:
         numbers = ("--users", self.users, "--trials", self.trials, "--seed", self.seed)
         device = () if self.device == "auto" else ("--device", self.device)
         command = shlex.join(map(str, ("trimtab", "run", *source, *numbers, *device)))
-        return report.Config(self.run, self.out, retrain_run=self.retraining, seed=self.seed, command=command)
+        return report.Config(
+            self.run,
+            self.out,
+            retrain_run=self.retraining,
+            seed=self.seed,
+            command=command,
+            started=self.started,
+        )
 
 
 def run(config: Config, ports: Ports) -> report.Result:

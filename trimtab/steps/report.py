@@ -80,6 +80,7 @@ class Config:
         seed: Seed that the run was given; the training's where absent.
         command: Command line that makes the run again.
         now: Aware time of the report; the present where absent.
+        started: Aware time at which the run began, where that is known.
     """
 
     run: str
@@ -88,6 +89,7 @@ class Config:
     seed: int | None = None
     command: str = ""
     now: datetime | None = None
+    started: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,10 @@ def gather(config: Config, ports: Ports) -> LoopReport:
     timings = stages.seconds()
     if (spent := sum(again.seconds().values())) > 0:
         timings[RETRAIN] = spent
+    now = config.now or datetime.now(UTC)
     return LoopReport(
         run=config.run,
-        made_at=config.now or datetime.now(UTC),
+        made_at=now,
         data=stages.section(validate.Result, "validate", lambda result: _data(result, simulated=world is not None)),
         features=stages.section(features.Result, "features", lambda result: _features(result, stages)),
         model=stages.section(train.Result, "train", lambda result: _model(result, stages, best)),
@@ -191,6 +194,7 @@ def gather(config: Config, ports: Ports) -> LoopReport:
         drift=stages.section(drift.Result, "drift", _drift),
         retrain=_retrain(stages, again),
         timings_seconds=timings,
+        elapsed_seconds=(now - config.started).total_seconds() if config.started else None,
         provenance=_provenance(config, stages),
     )
 

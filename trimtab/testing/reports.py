@@ -83,6 +83,7 @@ def loop_report(*, rows: int = 4_000, conversions: tuple[int, int] = (1_676, 1_8
             "register": 5.8, "impact": 1.9, "experiment": 31.2, "decide": 0.6, "promote": 0.2, "drift": 9.4,
             "retrain": 44.0,
         },
+        elapsed_seconds=254.0,
         provenance=Provenance(
             versions={"trimtab": "0.1.0", "torch": "2.13.0", "optuna": "5.0.0"},
             seeds={"everything": 7},
