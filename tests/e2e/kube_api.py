@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -28,9 +29,14 @@ _LIFETIME_SECONDS = 600  # after which both end by themselves
 Object = dict[str, Any]
 
 
-def missing() -> str:
-    """What is not installed; empty where both programs are there."""
-    return ", ".join(name for name in PROGRAMS if _program(name) is None)
+def _program(name: str) -> str | None:
+    assets = os.environ.get("KUBEBUILDER_ASSETS", "")
+    return shutil.which(name, path=assets) or shutil.which(name) if assets else shutil.which(name)
+
+
+_MISSING = ", ".join(name for name in PROGRAMS if _program(name) is None)
+# Marks of a module that starts a server.
+NEEDS_SERVER = [pytest.mark.slow, pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {_MISSING}")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,11 @@ class Hand:
         namespace = one["metadata"].get("namespace", "default")
         made = self.kind(one).create(body=one, namespace=namespace, **options)
         return dict(made.to_dict())
+
+    def create_namespaces(self, *names: str) -> None:
+        """Create namespaces."""
+        for name in names:
+            self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def apply_all(self, objects: Sequence[Object]) -> list[Object]:
         """Create what the server has a kind for; gives the rest."""
@@ -195,11 +206,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(timeout=20)
-
-
-def _program(name: str) -> str | None:
-    assets = os.environ.get("KUBEBUILDER_ASSETS", "")
-    return shutil.which(name, path=assets) or shutil.which(name) if assets else shutil.which(name)
 
 
 def _token(user: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from moto.server import ThreadedMotoServer
 from pyarrow.fs import S3FileSystem
 
 from tests.charts.rendering import DEFINITIONS, NAMESPACE, SHAPES, render, shape
-from tests.e2e.kube_api import ADMIN, ApiServer, Hand, Object, api_server, missing
+from tests.e2e.kube_api import ADMIN, NEEDS_SERVER, ApiServer, Hand, Object, api_server
 from trimtab import runtime
 from trimtab.adapters.kubernetes import Objects
 from trimtab.adapters.kubernetes_experiments import EXPERIMENTS, KubernetesExperiments
@@ -33,6 +33,7 @@ from trimtab.adapters.kubernetes_lease import LEASES, KubernetesLease
 from trimtab.adapters.kubernetes_routes import CONFIG_MAPS
 from trimtab.errors import BadInput
 from trimtab.rollout.resource import read_resource
+from trimtab.testing.model_experiment import model_experiment
 from trimtab.testing.registry import mlflow_database, register_version
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
 
@@ -43,18 +44,14 @@ OURS, SERVICE, DEPLOYMENT = "trimtab.dev/v1alpha1", "serving.kserve.io/v1beta1",
 NAMESPACES = (NAMESPACE, "shop-models", "shop-gaudi")
 PATIENCE_SECONDS = 90.0
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
-]
+pytestmark = NEEDS_SERVER
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with api_server(tmp_path_factory.mktemp("api"), users={ACCOUNT: GROUPS}) as running:
         admin = Hand(running.client())
-        for name in NAMESPACES:
-            admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        admin.create_namespaces(*NAMESPACES)
         admin.apply_all([*render(chart=DEFINITIONS), _services()])
         _await(lambda: Hand(running.client()).kind({"apiVersion": SERVICE, "kind": "InferenceService"}) is not None)
         yield running
@@ -137,9 +134,9 @@ def test_the_api_server_admits_what_the_chart_makes(server: ApiServer, name: str
 def test_a_resource_that_the_definition_forbids_is_refused_with_its_field(server: ApiServer) -> None:
     resources = KubernetesExperiments(Objects(server.client(), EXPERIMENTS, namespace=NAMESPACE), namespace=NAMESPACE)
     with pytest.raises(BadInput, match=r"spec\.plannedUnits"):
-        resources.apply(_experiment("forbidden", plannedUnits=-1))
+        resources.apply(model_experiment("forbidden", namespace=NAMESPACE, plannedUnits=-1))
     with pytest.raises(BadInput, match=r"spec\.ramp"):
-        resources.apply(_experiment("forbidden", ramp=[{"weight": 2}]))
+        resources.apply(model_experiment("forbidden", namespace=NAMESPACE, ramp=[{"weight": 2}]))
 
 
 def test_the_chart_s_account_may_do_what_the_controller_does_and_no_more(server: ApiServer, installed: Hand) -> None:
@@ -215,7 +212,7 @@ class Experiment:
 
     def apply(self, server: ApiServer) -> None:
         """As `trimtab experiment apply` does."""
-        wanted = _experiment(self._name)
+        wanted = model_experiment(self._name, namespace=NAMESPACE)
         read_resource(wanted)
         objects = Objects(server.client(ADMIN), EXPERIMENTS, namespace=NAMESPACE)
         KubernetesExperiments(objects, namespace=NAMESPACE).apply(wanted)
@@ -342,24 +339,6 @@ def _services() -> Object:
         "kind": "CustomResourceDefinition",
         "metadata": metadata,
         "spec": spec,
-    }
-
-
-def _experiment(name: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": OURS,
-        "kind": "ModelExperiment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {
-            "model": "shop",
-            "plannedUnits": 4_000,
-            "windowHours": 1,
-            "ramp": [{"weight": 0.5}],
-            "leadSeconds": 0,
-            "timeoutMs": 1,
-            "experiment": {"metrics": {"conversion": {"kind": "binary", "column": "conversion"}}},
-            **spec,
-        },
     }
 
 

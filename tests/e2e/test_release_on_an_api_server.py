@@ -10,7 +10,7 @@ from helm_python.chart import Chart
 from helm_python.config import Config
 
 from tests.charts.rendering import NAMESPACE, TRIMTAB
-from tests.e2e.kube_api import ADMIN, ApiServer, Hand, Object, api_server, missing
+from tests.e2e.kube_api import ADMIN, NEEDS_SERVER, ApiServer, Hand, Object, api_server
 from trimtab.adapters.kubernetes import Objects
 from trimtab.adapters.kubernetes_routes import CONFIG_MAPS
 
@@ -26,18 +26,13 @@ KINDS = (
 )
 _SECONDS = 60
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
-]
+pytestmark = NEEDS_SERVER
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with api_server(tmp_path_factory.mktemp("api"), users={}) as running:
-        for namespace in (NAMESPACE, "beside"):
-            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-            Hand(running.client()).create(body)
+        Hand(running.client()).create_namespaces(NAMESPACE, "beside")
         yield running
 
 

@@ -24,6 +24,7 @@ from trimtab.rollout.resource import ServingResources, read_metadata, read_resou
 from trimtab.runtime import Runtime, load
 from trimtab.testing.kserve_double import KserveDouble, PaperNode
 from trimtab.testing.kubernetes_double import KubernetesDouble, kubernetes_double
+from trimtab.testing.model_experiment import model_experiment
 from trimtab.testing.ports import StepPorts
 
 SERVING = {"kind": "kserve", "ready_seconds": 20}
@@ -73,20 +74,9 @@ def ports(tmp_path: Path, cluster: KubernetesDouble) -> Ports:
 
 @pytest.fixture
 def body() -> dict[str, Any]:
-    return {
-        "apiVersion": "trimtab.dev/v1alpha1",
-        "kind": "ModelExperiment",
-        "metadata": {"name": "checkout", "namespace": "default", "creationTimestamp": "2026-03-01T00:00:00Z"},
-        "spec": {
-            "model": "shop",
-            "plannedUnits": 4_000,
-            "windowHours": 1,
-            "ramp": [{"weight": 0.5}],
-            "leadSeconds": 0,
-            "timeoutMs": 1,
-            "experiment": {"metrics": {"conversion": {"kind": "binary", "column": "conversion"}}},
-        },
-    }
+    found = model_experiment()
+    found["metadata"]["creationTimestamp"] = "2026-03-01T00:00:00Z"
+    return found
 
 
 def seen(body: dict[str, Any], ports: Ports) -> Outcome:

@@ -27,6 +27,7 @@ from trimtab.ports import Ports
 from trimtab.rollout.plan import CONTROL
 from trimtab.rollout.resource import ServingResources
 from trimtab.testing.kubernetes_double import KubernetesDouble
+from trimtab.testing.model_experiment import model_experiment
 from trimtab.testing.ports import StepPorts
 from trimtab.testing.shop import shop_bundle, shop_sessions, shop_spec
 from trimtab.types import Endpoint, ModelVersion
@@ -110,27 +111,12 @@ class Cluster:
 
     async def create(self, **spec: Any) -> None:
         """Apply the resource."""
-        body = {
-            "apiVersion": "trimtab.dev/v1alpha1",
-            "kind": "ModelExperiment",
-            "metadata": {
-                "name": "checkout",
-                "namespace": "default",
-                "uid": "1",
-                "resourceVersion": "1",
-                "generation": 1,
-                "creationTimestamp": "2026-03-01T00:00:00Z",
-            },
-            "spec": {
-                "model": "shop",
-                "plannedUnits": 4_000,
-                "windowHours": 1,
-                "ramp": [{"weight": 0.5}],
-                "leadSeconds": 0,
-                "timeoutMs": 1,
-                "experiment": {"metrics": {"conversion": {"kind": "binary", "column": "conversion"}}},
-                **spec,
-            },
+        body = model_experiment(**spec)
+        body["metadata"] |= {
+            "uid": "1",
+            "resourceVersion": "1",
+            "generation": 1,
+            "creationTimestamp": "2026-03-01T00:00:00Z",
         }
         async with self._server.post(PATH, json=body) as answer:
             assert answer.status == 200, await answer.text()
